@@ -6,10 +6,12 @@
 __all__ = ['MODES', 'PLACES', 'PACKAGES', 'KNOWN_WARNINGS', 'CourseError', 'did_you_mean', 'wanted_mode', 'place', 'asset',
            'checkout', 'pick_device', 'cpu_name', 'device_name', 'usable_cores', 'versions', 'seed_everything', 'quiet']
 
-# %% ../nbs/lib/00_env.ipynb #16ddf4c6
+# %% ../nbs/lib/00_env.ipynb #eddab7dd
 import difflib, os, platform, random, warnings
 from importlib import metadata
 from pathlib import Path
+
+import course_lib
 
 # %% ../nbs/lib/00_env.ipynb #7f61926b
 class CourseError(Exception):
@@ -53,16 +55,16 @@ def place(
     env = os.environ if env is None else env
     return next((name for var, name in PLACES.items() if env.get(var)), "local")
 
-# %% ../nbs/lib/00_env.ipynb #8a2d083d
+# %% ../nbs/lib/00_env.ipynb #ba7bd7e2
 def asset(
     name:str, # File name, such as 'datasets.csv'
 ) -> Path: # Where it lies in the installed package
     "Path of a small file that ships inside the package"
-    return Path(__file__).parent/"assets"/name
+    return Path(course_lib.__file__).parent/"assets"/name
 
 def checkout() -> Path|None: # Root of the cloned repository, or None for an installed wheel
     "The repository this package is imported from, if it is one"
-    root = Path(__file__).resolve().parent.parent
+    root = Path(course_lib.__file__).resolve().parent.parent
     return root if (root/"pyproject.toml").is_file() and (root/"nbs").is_dir() else None
 
 # %% ../nbs/lib/00_env.ipynb #9647da72
