@@ -1,0 +1,59 @@
+"Modes, messages and places: what the environment decides"
+import subprocess, sys
+
+import pytest
+
+from course_lib import env
+
+
+@pytest.mark.parametrize("variables, expected", [
+    ({}, ("full", False)),
+    ({"IN_TEST": "1"}, ("quick", False)),
+    ({"CI": "true"}, ("quick", False)),
+    ({"COURSE_MODE": " QUICK "}, ("quick", True)),
+    ({"COURSE_MODE": "full", "IN_TEST": "1", "CI": "1"}, ("full", True)),
+    ({"COURSE_MODE": ""}, ("full", False)),
+])
+def test_mode(variables, expected): assert env.wanted_mode(variables) == expected
+
+
+@pytest.mark.parametrize("typed, meant", [("ful", "full"), ("quik", "quick"), ("QUICKLY", "quick")])
+def test_misspelt_mode_names_the_nearest(typed, meant):
+    with pytest.raises(env.CourseError, match=f"Did you mean '{meant}'"): env.wanted_mode({"COURSE_MODE": typed})
+
+
+def test_unlike_any_mode_lists_both():
+    with pytest.raises(env.CourseError, match="quick, full"): env.wanted_mode({"COURSE_MODE": "zzz"})
+
+
+@pytest.mark.parametrize("variable, name", env.PLACES.items())
+def test_place(variable, name): assert env.place({variable: "x"}) == name
+
+
+def test_error_in_a_notebook_is_one_line():
+    from IPython.core.interactiveshell import InteractiveShell
+    shell = InteractiveShell.instance()
+    shown = []
+    shell._showtraceback = lambda kind, value, lines: shown.append(lines)
+    shell.run_cell("from course_lib.env import CourseError\nraise CourseError('no data, do this')")
+    InteractiveShell.clear_instance()
+    assert shown == [["CourseError: no data, do this"]]
+
+
+@pytest.mark.parametrize("module", ["env", "project", "data", "fetch", "results", "standins", "quiz", "cli"])
+def test_import_is_light(module):
+    heavy = "{'torch', 'fastai', 'pandas', 'numpy', 'matplotlib', 'nbclient', 'IPython'}"
+    code = f"import course_lib.{module}, sys; found = {heavy} & sys.modules.keys(); sys.exit(', '.join(sorted(found)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_seed_reaches_every_source():
+    import random
+    import numpy as np
+    import torch
+    draw = lambda: (random.random(), np.random.rand(), torch.rand(1).item())
+    env.seed_everything(7); first = draw()
+    second = draw()
+    env.seed_everything(7)
+    assert draw() == first != second
