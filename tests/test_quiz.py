@@ -1,0 +1,406 @@
+"Quizzes: the files say what is true, mistakes in them are named, and every reply gets its feedback in a browser"
+import html, json, random, re, shutil, subprocess, sys
+from collections import Counter
+from importlib import resources
+
+import nbformat
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from nbclient import NotebookClient
+
+from course_lib import quiz as quiz_module
+from course_lib.env import CourseError
+from course_lib.quiz import KINDS, answers_markdown, load_quiz, quiz_folder, read_quiz, to_jupyterquiz
+
+FILES = sorted(quiz_folder().glob("*.yml"))
+QUIZ = load_quiz("04_mnist")
+BY_ID = {question.id: question for question in QUIZ.questions}
+CHOICE = {"text": "This one", "feedback": "It is.", "right": True}
+OTHER = {"text": "That one", "feedback": "It is not."}
+
+
+def question(**changes):
+    "A sound question with some fields changed; None takes a field away"
+    fields = {"id": "which", "row": "M1", "kind": "single", "ask": "Which one?", "choices": [CHOICE, OTHER], "answer": "This one."}
+    return {name: value for name, value in (fields | changes).items() if value is not None}
+
+
+def write(folder, questions, lesson="00_test"):
+    file = folder/"00_test.yml"
+    file.write_text(yaml.safe_dump({"lesson": lesson, "questions": questions}), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def schema():
+    schema = json.loads((quiz_folder()/"schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+# The form of the files
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_file_follows_the_schema(file, schema):
+    raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert not [f"{list(error.path)}: {error.message}" for error in schema.iter_errors(raw)]
+    assert [q.id for q in load_quiz(file.stem).questions] == [q["id"] for q in raw["questions"]]
+
+
+NUMBER = {"value": 2, "feedback": "Yes.", "right": True}
+BROKEN = {
+    "unknown kind": (question(kind="singel"), r"00_test.yml, question which: there is no kind 'singel'. Did you mean 'single'"),
+    "missing field": (question(answer=None), "question which has no 'answer'"),
+    "missing id": (question(id=None), "question 1 has no 'id'"),
+    "empty text": (question(ask=" "), "'ask' must be text"),
+    "misspelt field": (question(anser="Yes."), "'anser' that is not known. Did you mean 'answer'"),
+    "number for a text": (question(ask=7), "'ask' must be text, and 7 came"),
+    "no choices": (question(choices=[]), "'choices' must be a list"),
+    "choice is a text": (question(choices=["a", "b"]), r"choice 1 must have the fields text, feedback, and 'a' came"),
+    "no feedback": (question(choices=[CHOICE, {"text": "That one"}]), "question which, choice 2 has no 'feedback'"),
+    "right is a text": (question(choices=[CHOICE, OTHER | {"right": "maybe"}]), "'right' must be true or false, and 'maybe' came"),
+    "no right choice": (question(choices=[OTHER, OTHER | {"text": "Or that"}]), "no choice is right"),
+    "two right choices": (question(choices=[CHOICE, OTHER | {"right": True}]), "2 choices are right"),
+    "one right of many": (question(kind="multiple", choices=[CHOICE, OTHER, OTHER | {"text": "c"}]), "one choice is right"),
+    "text for a number": (question(kind="number", otherwise="No.", choices=[NUMBER | {"value": "2"}]), "'value' must be a number, and '2' came"),
+    "truth for a number": (question(kind="number", otherwise="No.", choices=[NUMBER | {"value": True}]), "'value' must be a number"),
+    "no otherwise": (question(kind="number", choices=[NUMBER]), "no 'otherwise'"),
+    "otherwise where one clicks": (question(otherwise="No."), "'otherwise' is for number and text"),
+    "spellings are no list": (question(kind="text", otherwise="No.", choices=[CHOICE | {"also": "a"}]), "'also' must be a list of texts"),
+    "question is a text": ("Which one?", "question 1 must have the fields id, row"),
+}
+
+
+@pytest.mark.parametrize("broken, message", BROKEN.values(), ids=BROKEN)
+def test_mistake_is_named(broken, message, tmp_path, schema):
+    assert list(schema.iter_errors({"lesson": "00_test", "questions": [broken]}))
+    with pytest.raises(CourseError, match=message): read_quiz(write(tmp_path, [broken]))
+
+
+def test_sound_questions_are_read(tmp_path, schema):
+    questions = [question(), question(id="both", kind="multiple", choices=[CHOICE, CHOICE | {"text": "b"}, OTHER | {"text": "c"}]),
+                 question(id="two", kind="number", otherwise="No.", choices=[NUMBER]),
+                 question(id="this", kind="text", otherwise="No.", choices=[CHOICE | {"also": ["this"]}])]
+    assert not list(schema.iter_errors({"lesson": "00_test", "questions": questions}))
+    assert [q.kind for q in read_quiz(write(tmp_path, questions)).questions] == list(KINDS)
+
+
+@pytest.mark.parametrize("questions, lesson, message", [
+    ([question(), question()], "00_test", "2 questions have the id 'which'"),
+    ([question()], "01_other", "'lesson' must be the name of the file, and '01_other' came"),
+    ([], "00_test", "'questions' must be a list"),
+    ([question(kind="text", otherwise="No.", choices=[CHOICE, OTHER | {"text": "THIS ONE"}])], "00_test", "'this one' stands there twice"),
+    ([question(kind="number", otherwise="No.", choices=[NUMBER | {"value": float("inf")}])], "00_test", "'value' must be a number"),
+])
+def test_mistake_that_no_schema_sees_is_named(questions, lesson, message, tmp_path):
+    with pytest.raises(CourseError, match=message): read_quiz(write(tmp_path, questions, lesson))
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"questions: [", "cannot be read"), (b"", "must have the fields"), (b"- a\n- b\n", "must have the fields"),
+    (b"lesson: \xff\xfe", "cannot be read"), (b"lesson: 00_test\n", "no 'questions'"),
+])
+def test_file_that_is_no_quiz_is_refused(content, message, tmp_path):
+    (tmp_path/"00_test.yml").write_bytes(content)
+    with pytest.raises(CourseError, match=f"00_test.yml.* {message}"): read_quiz(tmp_path/"00_test.yml")
+
+
+def test_file_cannot_run_code(tmp_path):
+    proof = tmp_path/"proof"
+    (tmp_path/"00_test.yml").write_text(f"lesson: !!python/object/apply:pathlib.Path.touch\n- !!python/object/apply:pathlib.Path ['{proof}']\n")
+    with pytest.raises(CourseError, match="cannot be read"): read_quiz(tmp_path/"00_test.yml")
+    assert not proof.exists()
+
+
+def test_without_a_clone_the_package_brings_the_files(monkeypatch, tmp_path):
+    package = tmp_path/"stored"
+    package.mkdir()
+    write(package, [question()])
+    monkeypatch.setattr(quiz_module, "checkout", lambda: None)
+    monkeypatch.setattr(resources, "files", {"course_lib.quizzes": package}.__getitem__)
+    assert load_quiz("00_test").questions[0].id == "which"
+
+
+@pytest.mark.parametrize("lesson, ids, message", [
+    ("04_mnits", None, "Did you mean '04_mnist'"), ("04_mnist", ["rulu"], "no question 'rulu'. Did you mean 'relu'")])
+def test_unknown_name_is_answered_with_the_nearest(lesson, ids, message):
+    with pytest.raises(CourseError, match=message): load_quiz(lesson).pick(ids)
+
+
+def test_import_is_light():
+    code = ("import sys, course_lib.quiz as quiz; quiz.load_quiz('04_mnist'); "
+            "print([m for m in ('torch', 'IPython', 'jupyterquiz', 'jsonschema', 'markdown_it') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+# The questions on lesson 04
+
+def test_one_question_for_each_topic():
+    assert len(QUIZ.questions) == 37 and [q.number for q in QUIZ.questions] == list(range(1, 38))
+    assert {q.row for q in QUIZ.questions} <= {f"M{i}" for i in range(1, 11)}
+    typed_or_many = sum(q.kind != "single" for q in QUIZ.questions)
+    assert 37/4 < typed_or_many < 37/2
+
+
+def test_position_and_length_do_not_give_the_answer_away():
+    single = [q for q in QUIZ.questions if q.kind == "single"]
+    right = [[c.right for c in q.choices].index(True) for q in single]
+    counts = Counter(right).values()
+    assert max(counts) - min(counts) <= 1
+    assert not re.search(r"(\d)\1\1", "".join(map(str, right)))
+    longest = sum(len(q.choices[i].text) == max(len(c.text) for c in q.choices) for q, i in zip(single, right, strict=True))
+    assert longest < len(single)/3
+
+
+def test_nothing_is_said_twice():
+    said = Counter(choice.feedback for q in QUIZ.questions for choice in q.choices)
+    assert max(said.values()) == 1
+    for q in QUIZ.questions: assert all(c.feedback != c.text for c in q.choices), q.id
+
+
+def test_sections_are_headings_of_the_lesson():
+    notebook = json.loads((quiz_folder().parent/"nbs"/"04_mnist.ipynb").read_text(encoding="utf-8"))
+    text = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    headings = set(re.findall(r"^#+ (.+?)(?: \{.*\})?$", text, re.M))
+    assert {q.section for q in QUIZ.questions} <= headings
+
+
+@pytest.fixture
+def lesson_imports(monkeypatch, tmp_path):
+    "The names that code in the answers relies on"
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("FASTAI_HOME", str(tmp_path))
+    import torch
+    from torch import nn
+    torch.manual_seed(42)
+    return {"torch": torch, "nn": nn, "F": nn.functional}
+
+
+NUMBERS = {
+    "image-as-numbers": "torch.zeros(3, 28, 28).numel()",
+    "rank-and-shape": "torch.zeros(64, 1, 28, 28).ndim",
+    "l1-and-rmse": "(torch.tensor([1., -7.])**2).mean().sqrt().item()",
+    "seven-steps": "2",
+    "update-rule": "3 - 0.1*6",
+    "dataloader": "len(torch.utils.data.DataLoader(range(12396), batch_size=256))",
+    "matrix-product": "(torch.tensor([1, 2, 3]) @ torch.tensor([4, 5, 6])).item()",
+    "zero-gradients": "[x := torch.tensor(3.).requires_grad_(), (x**2).backward(), (x**2).backward(), x.grad.item()][-1]",
+} # {question: what its reply should be}
+
+
+@pytest.mark.parametrize("id", [q.id for q in QUIZ.questions if q.kind == "number"])
+def test_right_number_is_right(id, lesson_imports):
+    truth = eval(NUMBERS[id], lesson_imports)
+    accepted = [c.right for c in BY_ID[id].choices if abs(c.value - truth) <= c.tolerance + 1e-9]
+    assert accepted == [True]
+
+
+def works(code, names):
+    try: return eval(code, names)
+    except (RuntimeError, SyntaxError, TypeError): return None
+
+
+def code_in(text): return re.findall("`([^`]+)`", text)
+
+
+def test_broadcasting_choices(lesson_imports):
+    for choice in BY_ID["broadcasting"].choices:
+        first, second = code_in(choice.text)
+        assert (works(f"(torch.zeros{first} - torch.zeros{second}).shape", lesson_imports) is not None) == choice.right, choice.text
+
+
+def test_list_comprehension_choices():
+    for choice in BY_ID["list-comprehension"].choices:
+        assert (works(code_in(choice.text)[0], {"numbers": [1, 2, 3, 4, 5]}) == [2, 6, 10]) == choice.right, choice.text
+
+
+def test_bottom_right_replies(lesson_imports):
+    x = lesson_imports["torch"].arange(1, 10).view(3, 3)*2
+    for choice in BY_ID["bottom-right"].choices:
+        for reply in choice.spellings:
+            corner = eval(reply if reply.startswith("x[") else f"x[{reply}]", {"x": x})
+            assert (corner.tolist() == [[10, 12], [16, 18]]) == choice.right, reply
+
+
+def test_relu_choices(lesson_imports):
+    relu = lesson_imports["F"].relu(lesson_imports["torch"].tensor([-2., -1., 0., 1., 2.])).tolist()
+    assert [[float(n) for n in c.text.split(", ")] == relu for c in BY_ID["relu"].choices] == [c.right for c in BY_ID["relu"].choices]
+
+
+def test_relu_layer_choices(lesson_imports):
+    x, nn = lesson_imports["torch"].tensor([-1., 2.]), lesson_imports["nn"]
+    assert isinstance(nn.ReLU(x), nn.Module) and not list(nn.ReLU().parameters())
+    with pytest.raises(TypeError): nn.Sequential(lesson_imports["F"].relu)
+
+
+CLAIMS = {
+    "image-as-numbers": "(grey.numel(), colour.numel()) == (784, 2352)",
+    "folder-layout": "(split, label) == ('train', '3')",
+    "pixel-similarity": "is_3(threes).shape == (50,) and is_3(threes).float().mean() > is_3(sevens).float().mean()",
+    "list-comprehension": "doubled == [2, 6, 10]",
+    "rank-3-tensor": "(threes.ndim, threes[0].ndim, threes[0, 10, 12].ndim) == (3, 2, 0)",
+    "rank-and-shape": "len(batch.shape) == batch.ndim == 4",
+    "l1-and-rmse": "misses.abs().mean() == 4 and (misses**2).mean().sqrt() == 5",
+    "many-numbers-at-once": "looped == at_once == 328350",
+    "bottom-right": "x.tolist() == [[2, 4, 6], [8, 10, 12], [14, 16, 18]] and corner.tolist() == [[10, 12], [16, 18]]",
+    "broadcasting": "difference.shape == (1010, 28, 28) and torch.equal(difference[7], valid_3[7] - mean_3)",
+    "initial-weights": "weights.shape == (784, 1) and weights.requires_grad and bias.requires_grad",
+    "loss": "(round(good.item(), 2), round(bad.item(), 2)) == (0.05, 0.95)",
+    "high-learning-rate": "(round(just_right, 3), round(too_high, 1)) == (0.015, 6.5)",
+    "gradient": "x.grad == 6 and round(nudged, 3) == 6.001",
+    "who-computes-gradients": "loss.item() == 25 and weight.grad == 30",
+    "accuracy-as-loss": "accuracy(.5) == accuracy(.6) == 1 and (round(loss(.5), 3), round(loss(.6), 3)) == (.276, .243)",
+    "sigmoid": "[round(y, 4) for y in x.sigmoid().tolist()] == [.0025, .1192, .5, .8808, .9975]",
+    "update-rule": "abs(weight.item() - 2.4) < 1e-6",
+    "dataloader": "sizes == [3, 3, 2]",
+    "epoch-in-pseudocode": "first_loss > last_loss > 0 and not any(p.grad.any() for p in model.parameters())",
+    "pairs": "dset == [(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')] and (len(dset), dset[2]) == (4, (3, 'c'))",
+    "view": "rows.shape == (100, 784) and x[0, 0, 0] == 7",
+    "bias": "(empty@weights).item() == 0 and (empty@weights + bias).item() == 0.5",
+    "matrix-product": "dot == 32 and preds.shape == (256, 1)",
+    "backward": "weight.grad == 6 and weight.item() == 3",
+    "zero-gradients": "(first, second, x.grad.item()) == (6, 12, 0)",
+    "learner": "learn.opt_func.__name__ == 'Adam' and learn.metrics == [] and raises(Learner, dls, nn.Linear(2, 1))",
+    "training-loop": "abs(model.weight.item() - 3) < .1 and abs(model.bias.item() - 1) < .1",
+    "relu": "line.get_ydata()[0] == 0 and line.get_ydata()[-1] == 2",
+    "activation-function": "torch.allclose(two_layers, one_layer, atol=1e-2) and not torch.allclose(with_a_bend, one_layer, atol=1)",
+    "relu-function-or-layer": "F.relu(x).tolist() == nn.ReLU()(x).tolist() == [0, 2] and model(torch.rand(5, 784)).shape == (5, 1)",
+    "why-more-layers": "pieces == 64",
+} # {question: what must be true once the code in its answer has run}
+
+AFTERWARDS = {"epoch-in-pseudocode": """
+model, xs = nn.Linear(2, 1), torch.randn(64, 2)
+batches = list(zip(xs.split(16), xs.sum(1, keepdim=True).split(16)))
+first_loss = F.mse_loss(model(xs), xs.sum(1, keepdim=True))
+for epoch in range(3): train_epoch(model, F.mse_loss, batches, list(model.parameters()), 0.1)
+last_loss = F.mse_loss(model(xs), xs.sum(1, keepdim=True))
+"""} # {question: code that uses what its answer defines}
+
+
+def code_blocks(question): return re.findall(r"```python\n(.*?)```", question.answer, re.S)
+
+
+def raises(call, *args):
+    try: call(*args)
+    except AssertionError: return True
+    return False
+
+
+@pytest.mark.parametrize("id", [q.id for q in QUIZ.questions if code_blocks(q)])
+def test_code_in_the_answer_runs_and_shows_what_it_says(id, lesson_imports):
+    names = lesson_imports | {"raises": raises}
+    for block in [*code_blocks(BY_ID[id]), AFTERWARDS.get(id, "")]: exec(block, names)
+    assert eval(CLAIMS[id], names)
+
+
+# The ways to show them
+
+@pytest.fixture(scope="module")
+def shown():
+    "What two cells of a notebook show that run the same quiz, and a number drawn after each: [[output, …], [output, …]]"
+    cell = "import random; from course_lib.quiz import show_quiz; random.seed(7); show_quiz('04_mnist'); print(random.random())"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for _ in range(2)])
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    return [cell.outputs for cell in notebook.cells]
+
+
+def test_output_is_the_same_every_time_and_leaves_random_numbers_alone(shown):
+    assert shown[0] == shown[1]
+    assert float(shown[0][-1].text) == random.Random(7).random()
+
+
+def test_output_is_a_closed_frame_a_script_and_the_text(shown):
+    frame, script, text = (output.data for output in shown[0][:3])
+    assert frame["text/html"].count("<div") == frame["text/html"].count("</div>") > 0
+    assert "show_questions" in script["application/javascript"] and "</script" not in script["application/javascript"]
+    assert answers_markdown(QUIZ).strip() in text["text/markdown"]
+
+
+def test_outside_a_notebook_there_is_a_way_out():
+    done = subprocess.run([sys.executable, "-c", "from course_lib.quiz import show_quiz; show_quiz('04_mnist')"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode and "needs a notebook. Here, use `print(answers_markdown(load_quiz('04_mnist')))`" in done.stderr
+
+
+def test_jupyterquiz_finds_nothing_to_replace():
+    shown = json.dumps(to_jupyterquiz(QUIZ))
+    assert "$" not in shown and not re.search(r"\]\(", re.sub("&#91;[^\\[]*", "", shown))
+    assert not re.search(r"<(?!/?(p|code|strong|em|pre)\b)", shown)
+
+
+def test_text_form_holds_everything():
+    text = answers_markdown(QUIZ)
+    for q in QUIZ.questions:
+        assert q.ask.strip() in text and q.answer.strip() in text
+        assert all(choice.feedback in text for choice in q.choices)
+
+
+def test_text_form_survives_pandoc():
+    import pypandoc
+    page = pypandoc.convert_text(answers_markdown(QUIZ), "html", format="markdown", extra_args=["--mathjax"])
+    assert page.count("<details>") == page.count("</details>") == page.count("<summary>") == 37
+    assert page.count("sourceCode python") >= sum(len(code_blocks(q)) for q in QUIZ.questions)
+    assert "**" not in re.sub(r"<pre.*?</pre>|<code.*?</code>|<div class=\"sourceCode.*?</div>", "", page, flags=re.S)
+
+
+REPLY = """
+<script>
+const typed = (input, reply) => {
+  input.value = reply;
+  input.dispatchEvent(new KeyboardEvent("keypress", {keyCode: 13, which: 13, bubbles: true}));
+};
+const report = [];
+setTimeout(() => {
+  document.querySelectorAll(".Quiz").forEach((box, number) => {
+    const feedback = box.querySelector(".Feedback"), input = box.querySelector("input.Input-text");
+    const tell = () => report.push([number, feedback.textContent, feedback.classList.contains("correct")]);
+    for (const reply of REPLIES[number]) { input ? typed(input, reply) : box.querySelectorAll("label")[reply].click(); tell(); }
+  });
+  const told = document.createElement("pre");
+  told.id = "report"; told.textContent = JSON.stringify(report);
+  document.body.append(told);
+}, 1000);
+</script>
+"""
+
+
+def replies(question):
+    "Every reply that has a feedback of its own, and one that has none"
+    if question.clicked: return list(range(len(question.choices)))
+    if question.kind == "number": return [str(choice.value) for choice in question.choices] + ["123456"]
+    return [text for choice in question.choices for text in choice.spellings] + ["no idea"]
+
+
+def expected(question):
+    "(feedback, whether it is right) for each of these replies"
+    told = [(choice.feedback, choice.right) for choice in question.choices for _ in choice.spellings]
+    return [(feedback.replace("`", ""), right) for feedback, right in told + [(question.otherwise, False)]*(not question.clicked)]
+
+
+@pytest.fixture(scope="module")
+def clicked(tmp_path_factory, shown):
+    "What a browser shows after each reply to each question: {number: [(feedback, whether it is shown as right)]}"
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None: pytest.skip(f"no browser found; looked for {', '.join(names)}")
+    frame, script = shown[0][0].data["text/html"], shown[0][1].data["application/javascript"]
+    folder = tmp_path_factory.mktemp("browser")
+    page = f"<!doctype html><meta charset=utf-8><body>{frame}<script>{script}</script>" + REPLY.replace(
+        "REPLIES", json.dumps([replies(q) for q in QUIZ.questions]))
+    (folder/"quiz.html").write_text(page, encoding="utf-8")
+    done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder/'profile'}",
+                           "--virtual-time-budget=5000", "--dump-dom", (folder/"quiz.html").as_uri()],
+                          capture_output=True, text=True, encoding="utf-8", timeout=60)
+    report = re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.S)
+    assert report, done.stderr[-2000:]
+    shown = {}
+    for number, feedback, right in json.loads(html.unescape(report[1])): shown.setdefault(number, []).append((feedback, right))
+    return shown
+
+
+@pytest.mark.parametrize("question", QUIZ.questions, ids=lambda question: question.id)
+def test_every_reply_gets_its_feedback_in_a_browser(question, clicked):
+    shown = [(re.sub(r" \[\d/\d\]$", "", feedback), right) for feedback, right in clicked[question.number - 1]]
+    assert shown == expected(question)
