@@ -1,0 +1,320 @@
+"Faults of networks, disks and archives, one by one"
+import errno
+import hashlib
+import io
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+from conftest import tgz
+
+from course_lib import fetch
+from course_lib.env import CourseError
+from course_lib.fetch import Expected, Part, StoppedDownload, download, reachable, safe_path, unpack, within
+
+CONTENT = bytes(range(256)) * 2**10 # 256 KiB, four pieces of the server
+FULL, RO = OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EROFS, "Read-only file system")
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def expected(content=CONTENT, **more):
+    return Expected(len(content), **({"sha256": hashlib.sha256(content).hexdigest()} | more), by="the test")
+
+def get(server, dest, **more):
+    return download(f"{server.url}/f", dest, more.pop("expected", expected()), **({"tries": 2, "pause": 0} | more))
+
+
+# Downloads
+
+def test_download_leaves_only_the_file(serve, tmp_path):
+    server = serve({"f": CONTENT})
+    assert get(server, tmp_path/"new"/"f") == hashlib.sha256(CONTENT).hexdigest()
+    assert [p.name for p in (tmp_path/"new").iterdir()] == ["f"]
+    assert (tmp_path/"new"/"f").read_bytes() == CONTENT
+
+
+def test_interrupted_download_goes_on(serve, tmp_path):
+    server = serve({"f": CONTENT}); server.most = [2**16, 2**16]
+    with pytest.raises(StoppedDownload, match="0.1 MiB of 0.2 MiB have arrived; run this again"): get(server, tmp_path/"f")
+    assert not (tmp_path/"f").exists()
+    get(server, tmp_path/"f")
+    assert [asked for _, asked in server.asked] == [None, "bytes=65536-", "bytes=131072-"]
+    assert (tmp_path/"f").read_bytes() == CONTENT
+
+
+def test_server_that_ignores_range(serve, tmp_path):
+    server = serve({"f": CONTENT}); server.most, server.ranges = [2**16], False
+    get(server, tmp_path/"f")
+    assert [asked for _, asked in server.asked] == [None, "bytes=65536-"]
+    assert (tmp_path/"f").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("mark", ["", 'W/"v1"'], ids=["no mark", "weak mark"])
+def test_without_a_strong_mark_it_starts_over(serve, tmp_path, mark):
+    server = serve({"f": CONTENT}); server.most, server.etag = [2**16], mark
+    get(server, tmp_path/"f")
+    assert [asked for _, asked in server.asked] == [None, None]
+    assert (tmp_path/"f").read_bytes() == CONTENT
+
+
+def test_file_changed_between_attempts(serve, tmp_path):
+    server, changed = serve({"f": CONTENT}), CONTENT[::-1]
+    server.most = [2**16]
+    with pytest.raises(StoppedDownload): get(server, tmp_path/"f", tries=1)
+    server.files["f"], server.etag = changed, '"v2"'
+    get(server, tmp_path/"f", expected=expected(changed))
+    assert server.asked[-1] == ("f", "bytes=65536-") # it asked for the rest, and got the new file
+    assert (tmp_path/"f").read_bytes() == changed
+
+
+@pytest.mark.parametrize("mark", ['"v0"', '"v1"'], ids=["of another file", "of this file"])
+def test_part_that_is_too_long_for_the_server(serve, tmp_path, mark):
+    server = serve({"f": CONTENT})
+    part = Part(tmp_path/"f")
+    part.path.write_bytes(CONTENT + b"more"); part.mark_path.write_text(mark, encoding="utf-8")
+    get(server, tmp_path/"f")
+    assert (tmp_path/"f").read_bytes() == CONTENT
+
+
+def test_complete_part_is_not_downloaded_again(serve, tmp_path):
+    server = serve({"f": CONTENT})
+    Part(tmp_path/"f").path.write_bytes(CONTENT)
+    get(server, tmp_path/"f")
+    assert server.asked == []
+
+
+def test_compressing_server(serve, tmp_path):
+    server = serve({"f": tgz([("a/b", b"x")])}); server.headers = {"Content-Encoding": "x-gzip"}
+    get(server, tmp_path/"f", expected=expected(server.files["f"]))
+    assert (tmp_path/"f").read_bytes() == server.files["f"]
+
+
+def test_slow_server_may_take_longer_than_the_time_out(serve, tmp_path):
+    server = serve({"f": CONTENT}); server.delay = 0.15
+    start = time.monotonic()
+    get(server, tmp_path/"f", tries=1, timeouts=(1, 0.4))
+    assert time.monotonic() - start > 0.4
+    assert (tmp_path/"f").read_bytes() == CONTENT
+
+
+def test_silent_server(serve, tmp_path):
+    server = serve({"f": CONTENT}); server.silent = True
+    start = time.monotonic()
+    with pytest.raises(StoppedDownload, match="fell silent"): get(server, tmp_path/"f", timeouts=(0.2, 0.2))
+    assert time.monotonic() - start < 3
+
+
+WRONG = {
+    "truncated, and stated so": (CONTENT[:-1], expected(), "offers 262,143 bytes; the test says 262,144"),
+    "other size": (CONTENT + b"x", expected(), "a proxy or log-in page"),
+    "other content": (CONTENT[::-1], expected(), "SHA-256.*came from .* and was deleted"),
+    "other start": (b"x" + CONTENT[1:], expected(sha256="", md5_start=hashlib.md5(CONTENT).hexdigest()), "MD5 of the first MiB"),
+}
+
+@pytest.mark.parametrize(("content", "stated", "words"), WRONG.values(), ids=WRONG)
+def test_wrong_file_is_deleted_and_named(serve, tmp_path, content, stated, words):
+    server = serve({"f": content})
+    with pytest.raises(CourseError, match=words) as caught: get(server, tmp_path/"f", expected=stated)
+    assert "f" in str(caught.value) and list(tmp_path.glob("f*")) == []
+
+
+def test_endless_body_is_stopped(serve, tmp_path, monkeypatch):
+    server = serve({"f": CONTENT * 4})
+    monkeypatch.setattr(fetch, "body_start", lambda *args: 0) # as if no length had been stated
+    with pytest.raises(CourseError, match="sends more than the 262,144 bytes"): get(server, tmp_path/"f")
+    assert list(tmp_path.glob("f*")) == []
+
+
+@pytest.mark.parametrize(("status", "error", "requests"), [(404, "not there any more", 1), (403, "not for everybody", 1), (503, "answered 503", 2)])
+def test_error_pages(serve, tmp_path, status, error, requests):
+    server = serve({"f": CONTENT}); server.status = status
+    with pytest.raises(CourseError, match=error): get(server, tmp_path/"f")
+    assert len(server.asked) == requests # a passing fault is tried again, a final one is not
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/f", "file:///etc/passwd", "f", "s3://bucket/f"])
+def test_only_the_web(url, tmp_path):
+    with pytest.raises(CourseError, match="Only http and https"): download(url, tmp_path/"f", expected())
+
+
+def test_messages_hide_passwords(tmp_path):
+    with pytest.raises(CourseError) as caught: download("http://ann:secret@127.0.0.1:9/f?key=secret", tmp_path/"f", expected(), tries=1)
+    assert "secret" not in str(caught.value) and "127.0.0.1:9/f" in str(caught.value)
+
+
+# Disks. Root may write anywhere, so the errors are injected.
+
+class FullFile(io.BytesIO):
+    def write(self, data): raise FULL
+
+def failing(error, only):
+    "An `open` that fails with `error` when a file is opened in the mode `only`"
+    def opener(path, mode="r", *args, **more):
+        if mode != only: return open(path, mode, *args, **more)
+        if error is FULL: return FullFile()
+        raise error
+    return opener
+
+@pytest.mark.parametrize(("error", "words"), [(FULL, "is full"), (RO, "may not be written")], ids=["full", "read-only"])
+def test_disk_fails_while_downloading(serve, tmp_path, monkeypatch, error, words):
+    server = serve({"f": CONTENT})
+    monkeypatch.setattr(fetch, "open", failing(error, "ab"), raising=False)
+    with pytest.raises(CourseError, match=words): get(server, tmp_path/"f")
+    assert list(tmp_path.glob("f*")) == []
+
+
+@pytest.mark.parametrize(("error", "words"), [(FULL, "is full"), (RO, "may not be written")], ids=["full", "read-only"])
+@pytest.mark.parametrize("step", ["write", "mkdtemp", "rename"])
+def test_disk_fails_while_unpacking(tmp_path, monkeypatch, error, words, step):
+    def fail(*args, **more): raise error
+    archive = tmp_path/"a.tgz"; archive.write_bytes(tgz([("set/1", b"one"), ("set/2", b"two")]))
+    if step == "write": monkeypatch.setattr(fetch, "open", failing(error, "xb"), raising=False)
+    if step == "mkdtemp": monkeypatch.setattr(fetch.tempfile, "mkdtemp", fail)
+    if step == "rename": monkeypatch.setattr(fetch.os, "replace", fail)
+    with pytest.raises(CourseError, match=words): unpack(archive, tmp_path/"data"/"set")
+    assert list((tmp_path/"data").iterdir()) == []
+
+
+def test_space_is_checked_before_anything_is_sent(serve, tmp_path, monkeypatch):
+    server = serve({"f": CONTENT})
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(CourseError, match="1,000 bytes free, and 0.2 MiB are needed"): get(server, tmp_path/"f")
+    assert server.asked == [] and list(tmp_path.glob("f*")) == []
+
+
+def test_other_errors_pass_through():
+    with pytest.raises(OSError) as caught, fetch.disk_errors("folder"): raise OSError(errno.EIO, "broken disk")
+    assert not isinstance(caught.value, CourseError)
+
+
+# Archives
+
+HOSTILE = {
+    "climbs": ([("set/../../evil", b"x")], "leads out of its folder"),
+    "climbs as a folder": ([("../evil/", b"", {"type": tarfile.DIRTYPE})], "leads out of its folder"),
+    "absolute": ([("/evil", b"x")], "leads out of its folder"),
+    "backslash": ([("set/..\\evil", b"x")], "leads out of its folder"),
+    "drive": ([("C:/evil", b"x")], "leads out of its folder"),
+    "symlink": ([("set/l", b"", {"type": tarfile.SYMTYPE, "linkname": "/etc"})], "link or a device"),
+    "hardlink": ([("set/l", b"", {"type": tarfile.LNKTYPE, "linkname": "../../x"})], "link or a device"),
+    "symlink as top": ([("set", b"", {"type": tarfile.SYMTYPE, "linkname": "/etc"}), ("set/a", b"x")], "link or a device"),
+    "character device": ([("set/d", b"", {"type": tarfile.CHRTYPE})], "link or a device"),
+    "block device": ([("set/d", b"", {"type": tarfile.BLKTYPE})], "link or a device"),
+    "fifo": ([("set/d", b"", {"type": tarfile.FIFOTYPE})], "link or a device"),
+    "bomb": ([("set/zeros", bytes(40*2**20))], "more than 100 times its size"),
+    "other top": ([("other/a", b"x")], "outside of the folder 'set'"),
+    "two tops": ([("set/a", b"x"), ("other/a", b"x")], "outside of the folder 'set'"),
+    "file beside the top": ([("set/a", b"x"), ("readme", b"x")], "outside of the folder 'set'"),
+    "one name twice": ([("set/a", b"x"), ("set/a", b"y")], "cannot be unpacked"),
+    "file as folder": ([("set/a", b"x"), ("set/a/b", b"y")], "cannot be unpacked"),
+    "empty": ([], "holds 0 files"),
+}
+
+@pytest.mark.parametrize(("members", "words"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_archive_leaves_nothing(tmp_path, members, words):
+    archive = tmp_path/"a.tgz"; archive.write_bytes(tgz([("set/good", b"x"), *members] if members else []))
+    with pytest.raises(CourseError, match=words) as caught: unpack(archive, tmp_path/"deep"/"data"/"set")
+    assert "a.tgz" in str(caught.value)
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == ["a.tgz", "deep", "deep/data"]
+
+
+def test_many_empty_files_are_a_bomb(monkeypatch, tmp_path):
+    archive = tmp_path/"a.tgz"; archive.write_bytes(b"x"*100)
+    entries = (fetch.Entry(f"set/{number}", 0, "file", None) for number in range(100_000))
+    with pytest.raises(CourseError, match="more than 100 times"): fetch.judge(entries, "set", archive)
+
+
+def zip_of(members, links=()):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in members:
+            info = zipfile.ZipInfo(name); info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = (stat.S_IFLNK if name in links else stat.S_IFREG) << 16
+            zipped.writestr(info, content)
+    return buffer.getvalue()
+
+def test_zip_is_told_by_its_content(tmp_path):
+    archive = tmp_path/"a.tgz"; archive.write_bytes(zip_of([("set/", b""), ("set/b/c", b"text")]))
+    assert list(unpack(archive, tmp_path/"set")) == ["b/c"]
+    assert (tmp_path/"set"/"b"/"c").read_bytes() == b"text"
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (zip_of([("set/../../evil", b"x")]), "leads out"), (zip_of([("/evil", b"x")]), "leads out"),
+    (zip_of([("set/l", b"/etc")], links=["set/l"]), "link or a device"), (zip_of([("set/zeros", bytes(40*2**20))]), "100 times"),
+    (zip_of([("set/a", b"x"*999)])[:60], "cut off or damaged")], ids=["climbs", "absolute", "symlink", "bomb", "cut"])
+def test_hostile_zip_leaves_nothing(tmp_path, content, words):
+    archive = tmp_path/"a.zip"; archive.write_bytes(content)
+    with pytest.raises(CourseError, match=words): unpack(archive, tmp_path/"data"/"set")
+    assert list((tmp_path/"data").iterdir()) == []
+
+
+@pytest.mark.parametrize("keep", [0, 1, 20, 100, 3000])
+def test_cut_archive(tmp_path, keep):
+    archive = tmp_path/"a.tgz"; archive.write_bytes(tgz([("set/a", os.urandom(5000))])[:keep])
+    with pytest.raises(CourseError, match="a.tgz cannot be unpacked"): unpack(archive, tmp_path/"data"/"set")
+    assert list((tmp_path/"data").iterdir()) == []
+
+
+def test_permissions_of_an_archive_are_not_taken_over(tmp_path):
+    archive = tmp_path/"a.tgz"; archive.write_bytes(tgz([("set/a", b"x", {"mode": 0o6777})]))
+    unpack(archive, tmp_path/"set")
+    assert (tmp_path/"set"/"a").stat().st_mode & 0o6111 == 0
+
+
+@pytest.mark.parametrize(("name", "safe"), [("a/b", True), ("./a", True), ("a/./b", True), ("..", False), ("a/..", False), ("/", False),
+                                            ("", False), (".", False), ("//a", False), ("c:a", False), ("\\\\host\\share", False)])
+def test_safe_path(name, safe):
+    assert (safe_path(name) is not None) == safe
+
+
+# Networks
+
+def test_network_that_swallows_packets():
+    "The connection is made and nothing is ever said: what a swallowing network looks like from here"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url, start = f"http://127.0.0.1:{silent.getsockname()[1]}/f", time.monotonic()
+        assert reachable(url, seconds=0.3) is False
+        assert time.monotonic() - start < 1
+        start = time.monotonic()
+        assert reachable(url, seconds=5) is False # remembered
+        assert time.monotonic() - start < 0.1
+
+
+def test_name_lookup_that_hangs(monkeypatch):
+    import requests
+    released = threading.Event()
+    monkeypatch.setattr(requests, "head", lambda *args, **more: released.wait(5))
+    start = time.monotonic()
+    assert reachable("http://example.org", seconds=0.2) is False
+    assert time.monotonic() - start < 1
+    released.set()
+
+
+def test_a_no_is_forgotten_and_a_yes_is_kept(serve, monkeypatch):
+    server = serve({}); monkeypatch.setattr(fetch, "KEEP_NO", 0.2)
+    refused = server.url.replace("127.0.0.1", "127.0.0.2")
+    fetch._answers[refused.removeprefix("http://")] = time.monotonic(), False
+    assert reachable(refused) is False
+    assert reachable(server.url) is True
+    server.shutdown(); server.server_close()
+    assert reachable(server.url) is True # no second look
+
+
+def test_exit_does_not_wait_for_a_hanging_question():
+    code = "import time; from course_lib.fetch import within\ntry: within(.1, lambda: time.sleep(30))\nexcept TimeoutError: print('gave up')"
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "gave up\n" and time.monotonic() - start < 10
+
+
+def test_within_hands_errors_on():
+    with pytest.raises(KeyError): within(5, lambda: {}["missing"])
