@@ -221,6 +221,11 @@ def test_web_mirror_that_is_off_is_passed_over(publisher, web_mirror):
     assert locate("adult_sample").kind == "publisher"
 
 
+def test_web_mirror_known_to_be_off_is_not_asked_again(web_mirror, offline):
+    assert locate("bears") is None
+    assert web_mirror.asked == []
+
+
 def test_web_mirror_that_is_off_is_named(web_mirror, monkeypatch):
     monkeypatch.setenv("COURSE_DATA_MIRROR", "http://ann:secret@127.0.0.1:9")
     with pytest.raises(CourseError, match="the mirror does not answer") as caught: get_data("bears")
@@ -295,16 +300,17 @@ def test_reading_a_read_only_cache(mirror, home, monkeypatch):
 
 # Two processes, and killed ones
 
-def fetch_in_a_process(results):
+def fetch_in_a_process(start, results):
+    bring = data.bring
+    data.bring = lambda source: (start.wait(30), bring(source)) # neither begins before both have decided to fetch
     results.put(str(get_data("adult_sample")))
 
 def test_two_processes_download_once(web_mirror, home):
-    web_mirror.delay = 0.5
     spawn = multiprocessing.get_context("spawn")
-    results = spawn.Queue()
-    processes = [spawn.Process(target=fetch_in_a_process, args=[results]) for _ in range(2)]
+    start, results = spawn.Barrier(2), spawn.Queue()
+    processes = [spawn.Process(target=fetch_in_a_process, args=[start, results]) for _ in range(2)]
     for process in processes: process.start()
-    for process in processes: process.join(30)
+    for process in processes: process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     assert {results.get(timeout=5) for _ in processes} == {str(home/"adult_sample")}
     assert [name for name, _ in web_mirror.asked].count("adult_sample.tgz") == 1
@@ -403,6 +409,7 @@ def test_copy(mirror, tmp_path):
 # fastai itself
 
 def test_configuration_of_fastai(home, tmp_path):
+    assert data_path("mnist") == home/"mnist_png" and not home.parent.exists() # a look writes nothing
     home.parent.mkdir()
     (home.parent/"config.ini").write_text(f"[DEFAULT]\ndata = {tmp_path/'big disk'}\narchive = a\n")
     assert data_path("mnist") == tmp_path/"big disk"/"mnist_png"
