@@ -9,7 +9,7 @@ __all__ = ['FASTAI_FOLDERS', 'MOST_MANIFEST', 'Dataset', 'datasets', 'find_datas
            'mirror_address', 'is_web', 'manifest_text', 'read_manifest', 'MirrorFile', 'mirror_file', 'fastai_checks',
            'publisher_expects', 'Source', 'in_cache', 'in_mirror', 'at_publisher', 'parts_of', 'locate',
            'receipt_paths', 'sums_text', 'write_receipt', 'read_receipt', 'place', 'archive_name', 'local_archive',
-           'lock_on', 'bring', 'count_files', 'check_count', 'out_of_reach', 'get_data', 'get_weights', 'copy_data',
+           'lock_on', 'bring', 'count_files', 'check_count', 'out_of_reach', 'get_data', 'get_weights', 'copy_folder',
            'in_use', 'provenance', 'Verification', 'read_sums', 'present_sums', 'verify_data', 'remove_data',
            'data_table']
 
@@ -390,13 +390,13 @@ def get_weights(
         raise CourseError(f"{dataset.key!r} is a data set; `get_data` fetches it. Weights: {', '.join(known)}.")
     return get_data(name)
 
-# %% ../nbs/lib/03_data.ipynb #be39c2fa
-def copy_data(
-    name:str,  # Name of a set
-    dest:Path, # Folder to make; may exist if it is empty
+# %% ../nbs/lib/03_data.ipynb #b0161b4c
+def copy_folder(
+    folder:Path, # Folder of a set or of a stand-in
+    dest:Path,   # Folder to make; may exist if it is empty
 ) -> Path: # `dest`
-    "Copy a set to a folder in which files may be changed"
-    folder, dest = get_data(name), Path(dest)
+    "Copy a set to a folder in which files may be changed, all of it or nothing"
+    dest = Path(dest)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise CourseError(f"{dest} exists and is not an empty folder. Name another one, or remove it.")
     with disk_errors(dest.parent), unpacking_folder(dest) as temporary:

@@ -28,7 +28,7 @@ def test_out_of_reach_becomes_quick_and_says_so(capsys):
 def test_explicit_full_without_data_is_an_error(monkeypatch):
     monkeypatch.setenv("COURSE_MODE", "full")
     with pytest.raises(CourseError, match="COURSE_DATA_MIRROR") as caught: core.start("04_mnist")
-    assert "COURSE_MODE=quick" in str(caught.value) and "connect" in str(caught.value)
+    assert "COURSE_MODE=quick" in str(caught.value) and "Connect" in str(caught.value)
 
 
 def test_misspelt_mode_stops_before_anything_is_written(monkeypatch, tmp_path):

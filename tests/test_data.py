@@ -17,7 +17,7 @@ import pytest
 from conftest import manifest, tgz
 
 from course_lib import data, fetch
-from course_lib.data import (copy_data, data_path, data_table, datasets, find_dataset, get_data, get_weights, locate, provenance,
+from course_lib.data import (copy_folder, data_path, data_table, datasets, find_dataset, get_data, get_weights, locate, provenance,
                              remove_data, verify_data)
 from course_lib.env import CourseError
 
@@ -397,12 +397,12 @@ def test_remove(mirror, home):
 
 
 def test_copy(mirror, tmp_path):
-    copy = copy_data("adult_sample", tmp_path/"work"/"mine")
+    copy = copy_folder(get_data("adult_sample"), tmp_path/"work"/"mine")
     (copy/"adult.csv").unlink()
     assert verify_data("adult_sample").ok
-    with pytest.raises(CourseError, match="not an empty folder"): copy_data("adult_sample", tmp_path/"mirror")
+    with pytest.raises(CourseError, match="not an empty folder"): copy_folder(get_data("adult_sample"), tmp_path/"mirror")
     (tmp_path/"empty").mkdir()
-    assert (copy_data("adult_sample", tmp_path/"empty")/"adult.csv").is_file()
+    assert (copy_folder(get_data("adult_sample"), tmp_path/"empty")/"adult.csv").is_file()
     assert [p.name for p in (tmp_path/"work").iterdir()] == ["mine"]
 
 
