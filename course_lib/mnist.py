@@ -1,4 +1,4 @@
-"""You will build every part of a neural network yourself, from a pixel to a network that reads handwritten digits, and know why each part is there.
+"""Build every part of a neural network yourself, from a pixel to a network that reads handwritten digits, and know why each part is there.
 
 Docs: https://OWNER.github.io/deep-learning-course/mnist.html.md"""
 
@@ -6,8 +6,7 @@ Docs: https://OWNER.github.io/deep-learning-course/mnist.html.md"""
 
 # %% auto #0
 __all__ = ['decode_images', 'read_images', 'pixel_distance', 'init_params', 'mnist_loss', 'batch_accuracy', 'batches',
-           'BasicOptimizer', 'fit', 'simple_net', 'conv_block', 'small_cnn', 'train_one_cycle', 'model_accuracy',
-           'jiggle']
+           'BasicOptimizer', 'fit', 'simple_net', 'conv_block', 'small_cnn', 'train_one_cycle', 'jiggle', 'look_often']
 
 # %% ../nbs/04_mnist.ipynb #exported-imports
 import hashlib, os
@@ -196,18 +195,6 @@ def train_one_cycle(
     fit(model.train(), optimizer, loss_func, changed, epochs, after_step=schedule.step)
     return model.eval()
 
-# %% ../nbs/04_mnist.ipynb #predict
-@torch.no_grad()
-def model_accuracy(
-    model:nn.Module, # Maps inputs to logits
-    xs:Tensor,       # Inputs
-    ys:Tensor,       # Class numbers, shape (n,)
-    batch_size:int=2000,
-) -> float: # Share of right answers
-    "Accuracy of a model for any number of classes"
-    right = sum((model(xb).argmax(1) == yb).sum().item() for xb, yb in batches(xs, ys, batch_size))
-    return right/len(xs)
-
 # %% ../nbs/04_mnist.ipynb #jiggle
 def jiggle(
     xb:Tensor,         # Shape (n, channels, rows, columns)
@@ -222,3 +209,15 @@ def jiggle(
     cos, sin = torch.cos(angle)*scale, torch.sin(angle)*scale
     rows = torch.stack([cos, -sin, between(shift), sin, cos, between(shift)], dim=1).view(n, 2, 3)
     return F.grid_sample(xb, F.affine_grid(rows, xb.shape, align_corners=False), align_corners=False)
+
+# %% ../nbs/04_mnist.ipynb #often
+@torch.no_grad()
+def look_often(
+    model:nn.Module, # Maps inputs to logits, shape (n, classes)
+    xs:Tensor,       # Inputs
+    times:int=8,     # Changed versions to look at, beside the input as it is
+    change:Callable=jiggle, # Makes a changed version of a batch
+) -> Tensor: # Shape (n, classes): probabilities, averaged over all looks
+    "Predict with test-time augmentation"
+    looks = lambda xb: [xb] + [change(xb) for _ in range(times)]
+    return torch.cat([sum(model(look).softmax(1) for look in looks(xb))/(times+1) for xb in xs.split(2000)])
