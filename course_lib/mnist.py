@@ -31,7 +31,7 @@ def decode_images(
     if not files: raise CourseError("There are no files to read. Is the folder's name right, and does it hold pictures?")
     for number, file in enumerate(files):
         try:
-            with Image.open(file) as picture: shades = np.asarray(picture.convert("L"))
+            with Image.open(file) as picture: shades = np.asarray(picture if picture.mode == "L" else picture.convert("L"))
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise CourseError(f"{file.name} cannot be read as a picture ({type(error).__name__}). Delete it, or fetch the set again.") from error
         if pixels is None: pixels = np.empty((len(files), *shades.shape), np.uint8)
@@ -46,8 +46,8 @@ def read_images(
     cache:Path, # Folder to keep the pixels in
 ) -> Tensor: # As from `decode_images`
     "`decode_images`, remembered from one run to the next"
-    files = [Path(file) for file in files]
-    facts = "\n".join(f"{file}|{(stat := file.stat()).st_size}|{stat.st_mtime_ns}" for file in files)
+    files = list(files)
+    facts = "\n".join(f"{file}|{(stat := os.stat(file)).st_size}|{stat.st_mtime_ns}" for file in files)
     kept = Path(cache)/f"{hashlib.sha256(facts.encode()).hexdigest()[:24]}.npy"
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -100,10 +100,12 @@ def batches(
     "Mini-batches cut from two tensors"
     if len(xs) != len(ys): raise CourseError(f"There are {len(xs)} inputs and {len(ys)} targets: they must be as many.")
     if batch_size < 1: raise CourseError(f"A batch needs at least one item, and batch_size is {batch_size}.")
-    order = torch.randperm(len(xs)) if shuffle else None
+    order = torch.randperm(len(xs), device=xs.device) if shuffle else None
     for first in range(0, len(xs), batch_size):
-        items = slice(first, first+batch_size) if order is None else order[first:first+batch_size]
-        yield xs[items], ys[items]
+        if order is None: yield xs[first:first+batch_size], ys[first:first+batch_size]
+        else:
+            items = order[first:first+batch_size]
+            yield xs.index_select(0, items), ys.index_select(0, items)
 
 # %% ../nbs/04_mnist.ipynb #basic-optim
 class BasicOptimizer:
