@@ -8,10 +8,12 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/core.html.md"""
 __all__ = ['decide_mode', 'expected_cost', 'source_words', 'Lesson', 'Weights', 'weights_address', 'figure_words', 'start',
            'banner']
 
-# %% ../nbs/lib/06_core.ipynb #f2ee45d2
+# %% ../nbs/lib/06_core.ipynb #265d4c09
 import os, tempfile, time
 from dataclasses import dataclass
 from pathlib import Path
+
+from fastcore.basics import patch
 
 from .data import copy_folder, data_home, find_dataset, get_data, get_weights, locate, out_of_reach, provenance
 from .env import CourseError, device_name, pick_device, place, quiet, seed_everything, versions, wanted_mode
@@ -78,9 +80,7 @@ class Lesson:
 
     def __repr__(self): return f"Lesson {self.info.id}, {self.mode} mode, on {device_name()}"
 
-# %% ../nbs/lib/06_core.ipynb #583a1645
-from fastcore.basics import patch
-
+# %% ../nbs/lib/06_core.ipynb #33995c09
 @patch
 def data(self:Lesson,
     name:str,        # Name of a set, as in `course data list`

@@ -116,7 +116,7 @@ def new_run(
     "Start a run here and now"
     return Run(lesson, mode, seed, device=device_name(), versions=versions(), date=time.strftime("%Y-%m-%d"))
 
-# %% ../nbs/lib/05_results.ipynb #3c1a6a74
+# %% ../nbs/lib/05_results.ipynb #f8c1405c
 def results_folder() -> Path: # `results/` of the checkout
     "Where saved runs live; raises `CourseError` outside a checkout"
     if root := checkout(): return root/"results"
@@ -137,6 +137,7 @@ def save_run(
     os.replace(work, file)
     return file
 
+# %% ../nbs/lib/05_results.ipynb #42fdad95
 def load_run(
     lesson:str,            # Such as '04_mnist'
     folder:Path|None=None, # `results_folder()` by default
@@ -187,7 +188,7 @@ def provenance_line(
     several = f" Medians over seeds {', '.join(map(str, seeds))}." if len(seeds) > 1 else ""
     return f"{warning}{part}Mode {run.mode}, {run.device}, {run.date}, {run.seconds:.0f} s in all. Data: {sets}. Seed {run.seed}.{several} {packages}."
 
-# %% ../nbs/lib/05_results.ipynb #36b52b5b
+# %% ../nbs/lib/05_results.ipynb #fadd8fac
 class Scoreboard:
     "A run as a table: HTML in notebooks and on the site, text in a terminal"
     def __init__(self, run:Run): self.run = run
@@ -195,7 +196,7 @@ class Scoreboard:
     def __repr__(self):
         rows = [COLUMNS, *scoreboard_rows(self.run)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([lines[0], "  ".join("-"*w for w in widths), *lines[1:], provenance_line(self.run)])
 
     def _repr_html_(self):

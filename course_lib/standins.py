@@ -28,7 +28,17 @@ def recipe(
         return fill
     return register
 
-# %% ../nbs/lib/04_standins.ipynb #62d4bf5a
+# %% ../nbs/lib/04_standins.ipynb #d33c6bfb
+def _place(
+    work:Path,   # Finished folder under its working name
+    folder:Path, # Where it belongs
+):
+    "Rename `work` to `folder`, unless another process was first"
+    try: os.replace(work, folder)
+    except OSError:
+        if not folder.is_dir(): raise
+
+# %% ../nbs/lib/04_standins.ipynb #8e675354
 def build_standin(
     name:str,   # Name of the set to stand in for
     root:Path,  # Folder that holds all stand-ins
@@ -51,15 +61,6 @@ def build_standin(
     finally: shutil.rmtree(work, ignore_errors=True)
     return folder
 
-def _place(
-    work:Path,   # Finished folder under its working name
-    folder:Path, # Where it belongs
-):
-    "Rename `work` to `folder`, unless another process was first"
-    try: os.replace(work, folder)
-    except OSError:
-        if not folder.is_dir(): raise
-
 # %% ../nbs/lib/04_standins.ipynb #8aa55554
 def digit_images() -> tuple: # (list of 28x28 PIL images in shades 0 to 255, array of their labels)
     "scikit-learn's handwritten digits, framed like MNIST's"
@@ -79,7 +80,7 @@ def _framed(
     frame.paste(small.resize((20, 20), Image.Resampling.BICUBIC), (4, 4))
     return frame
 
-# %% ../nbs/lib/04_standins.ipynb #0cc1b593
+# %% ../nbs/lib/04_standins.ipynb #b6fe5204
 def save_digits(
     folder:Path,    # Where to write PNG files
     parts:tuple,    # Names of the two parts, such as ('train', 'valid')
@@ -87,7 +88,7 @@ def save_digits(
 ) -> list[tuple[str, int]]: # (file name relative to `folder`, digit) of each picture written
     "Write digits as `part/digit/number.png`, every fifth into the second part"
     rows = []
-    for number, (image, digit) in enumerate(zip(*digit_images())):
+    for number, (image, digit) in enumerate(zip(*digit_images(), strict=True)):
         if digit not in keep: continue
         file = Path(parts[number%5 == 0])/str(digit)/f"{number}.png"
         (folder/file).parent.mkdir(parents=True, exist_ok=True)

@@ -115,7 +115,7 @@ def test_jiggle_keeps_shape_and_turns_every_picture_differently():
     digits = torch.zeros(6, 1, 28, 28); digits[:, :, 8:20, 12:16] = 1.
     moved = mnist.jiggle(digits)
     assert moved.shape == digits.shape and moved.min() >= 0 and moved.max() <= 1.0001
-    assert all(not torch.equal(a, b) for a, b in zip(moved[:-1], moved[1:]))
+    assert all(not torch.equal(a, b) for a, b in zip(moved[:-1], moved[1:], strict=True))
     assert (moved.sum((1, 2, 3))/48 - 1).abs().max() < 0.35
 
 
