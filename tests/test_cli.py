@@ -197,7 +197,7 @@ def test_an_interruption_leaves_nothing_behind(checkout, number):
         note = checkout / "nbs" / "pid"
         kernel = int(wait_for(lambda: note.is_file() and note.read_text().endswith(" ") and note.read_text()))
         process.send_signal(number)
-        printed, _ = process.communicate(timeout=20)
+        printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "04_mnist was interrupted" in printed and "`course run 04 --quick`" in printed
     wait_for(lambda: not alive(kernel), 5)
     assert files() - before == {note}
