@@ -171,11 +171,12 @@ def conv_block(
 def small_cnn(
     n_out:int=2, # Number of classes
     channels:tuple[int, int, int, int]=(8, 16, 32, 32), # Channels after each block
+    kernels:tuple[int, int, int, int]=(5, 5, 3, 3),     # Window of each block
+    dropout:float=0., # Share of the last activations that is dropped in training
 ) -> nn.Sequential: # (n, 1, 28, 28) to (n, n_out) logits
     "Four convolutions and a linear layer, for 28 by 28 pictures"
-    a, b, c, d = channels
-    return nn.Sequential(conv_block(1, a, kernel=5), conv_block(a, b, kernel=5), conv_block(b, c), conv_block(c, d),
-                         nn.Flatten(), nn.Linear(d*2*2, n_out))
+    blocks = [conv_block(n_in, n, kernel) for n_in, n, kernel in zip((1, *channels), channels, kernels)]
+    return nn.Sequential(*blocks, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels[-1]*2*2, n_out))
 
 # %% ../nbs/04_mnist.ipynb #train-one-cycle
 def train_one_cycle(

@@ -130,7 +130,7 @@ def test_jiggle_moves_no_further_than_asked():
 
 @pytest.mark.parametrize("classes", [2, 10])
 def test_small_cnn_has_few_parameters(classes):
-    net = mnist.small_cnn(classes, (16, 32, 64, 64))
+    net = mnist.small_cnn(classes, (16, 32, 48, 64), (5, 5, 5, 3), dropout=0.2)
     assert net(torch.zeros(3, 1, 28, 28)).shape == (3, classes)
     assert sum(p.numel() for p in net.parameters()) < 100_000
 
@@ -151,7 +151,7 @@ def test_diverging_training_says_what_to_do():
 
 # What this lesson promises, held against its last full run: (key of a published figure, least median)
 FLOORS = {"M7-linear-by-hand": 0.965, "M7-nn-linear-own-optimizer": 0.974, "M7-learner-nn-linear": 0.962,
-          "M8-two-layer-net-of-30": 0.981, "M9-resnet18-from-scratch": 0.994, "M9-small-convolutional-net": 0.995}
+          "M8-two-layer-net-of-30": 0.981, "M9-resnet18-from-scratch": 0.994, "M9-small-convolutional-net": 0.996}
 
 
 @pytest.fixture(scope="module")

@@ -206,15 +206,25 @@ def run_gate(tools, *arguments, **env):
 needs_bash = pytest.mark.skipif(os.name == "nt", reason="the gate is a shell script")
 
 
+SYSTEM = {"chromium": "Chromium", "soffice": "LibreOffice", "node": "Node"}
+
+
+def pretend_system(tools, missing=None):
+    for command in SYSTEM:
+        if command != missing: pretend(tools, command)
+
+
 @needs_bash
-def test_the_gate_fails_where_a_system_package_is_missing(tools):
+@pytest.mark.parametrize("missing", SYSTEM)
+def test_the_gate_fails_where_a_system_package_is_missing(tools, missing):
+    pretend_system(tools, missing)
     done = run_gate(tools)
-    assert done.returncode == 1 and "the tests need Chromium" in done.stderr
+    assert done.returncode == 1 and f"the tests need {SYSTEM[missing]}" in done.stderr
 
 
 @needs_bash
 def test_the_gate_fails_where_python_is_missing(tools):
-    pretend(tools, "chromium")
+    pretend_system(tools)
     done = run_gate(tools)
     assert done.returncode == 1 and "Python 3.11, 3.12 or 3.13 is needed" in done.stderr
 
@@ -229,7 +239,7 @@ def test_the_gate_refuses_unknown_options(tools):
 @pytest.mark.parametrize("arguments, pins", [([], " -c constraints.txt"), (["--newest"], "")])
 @pytest.mark.parametrize("verdict", [0, 3])
 def test_the_gate_installs_tests_and_leaves_nothing(tools, arguments, pins, verdict):
-    pretend(tools, "chromium")
+    pretend_system(tools)
     pretend(tools, "python3", PRETENDED_PYTHON)
     done = run_gate(tools, *arguments, VERDICT=str(verdict), COURSE_MODE="full", FASTAI_HOME="/stale")
     install, check, test = (tools.parent/"log").read_text(encoding="utf-8").splitlines()
