@@ -6,12 +6,13 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/quiz.html.md"""
 
 # %% auto #0
 __all__ = ['KINDS', 'CLICKED', 'CHECKS', 'FEEDBACK', 'CHOICE_FIELDS', 'QUESTION_FIELDS', 'REPLACED', 'JUPYTERQUIZ_TYPES',
-           'COLORS', 'Choice', 'Question', 'Quiz', 'check_fields', 'read_choice', 'check_choices', 'read_question',
-           'read_quiz', 'quiz_folder', 'load_quiz', 'to_html', 'to_reply', 'to_answers', 'to_jupyterquiz', 'fold',
-           'answer_markdown', 'answers_markdown', 'seeded', 'rendered', 'show_quiz']
+           'COLORS', 'IN_PAGE', 'Choice', 'Question', 'Quiz', 'check_fields', 'read_choice', 'check_choices',
+           'read_question', 'read_quiz', 'quiz_folder', 'load_quiz', 'to_html', 'to_reply', 'to_answers',
+           'to_jupyterquiz', 'fold', 'answer_markdown', 'answers_markdown', 'seeded', 'rendered', 'needs_script',
+           'show_quiz']
 
 # %% ../nbs/lib/07_quiz.ipynb #495e40a3
-import math, random
+import math, os, random
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -307,18 +308,29 @@ COLORS = {f"--jq-{name}": color for name, color in {
 # %% ../nbs/lib/07_quiz.ipynb #2059c3b0
 def rendered(
     quiz:Quiz, # Any quiz
+    load:bool=True, # Whether the script that all quizzes need comes with it
 ) -> tuple[str, str]: # (HTML, JavaScript), the same at every call
     "What jupyterquiz displays for a quiz, with every `div` closed"
     from IPython.utils.capture import capture_output
     from jupyterquiz import display_quiz
     key = f"{quiz.lesson} {[q.id for q in quiz.questions]}"
     with seeded(key), capture_output() as captured:
-        display_quiz(to_jupyterquiz(quiz), shuffle_answers=False, max_width=760, colors=COLORS)
+        display_quiz(to_jupyterquiz(quiz), shuffle_answers=False, max_width=760, colors=COLORS, load_js=load)
     if not captured.outputs:
         raise CourseError(f"A quiz to click needs a notebook. Here, use `print(answers_markdown(load_quiz({quiz.lesson!r})))`.")
     html, script = (output.data for output in captured.outputs)
     html = html["text/html"]
     return html + "</div>"*(html.count("<div") - html.count("</div>")), script["application/javascript"]
+
+# %% ../nbs/lib/07_quiz.ipynb #needs-script
+IN_PAGE = [] # One entry once the shared script is on the page that is being kept
+
+def needs_script() -> bool:
+    "Whether the next quiz has to bring the shared script: always, but on a page that is kept only the first"
+    if os.environ.get("COURSE_SAVE") != "1": return True
+    first = not IN_PAGE
+    IN_PAGE[:] = [True]
+    return first
 
 # %% ../nbs/lib/07_quiz.ipynb #730329e3
 def show_quiz(
@@ -331,5 +343,5 @@ def show_quiz(
     quiz = load_quiz(lesson_id)
     if rows is not None: ids = quiz.of_rows(rows)
     if ids is not None: quiz = quiz.pick(ids)
-    html, script = rendered(quiz)
+    html, script = rendered(quiz, load=needs_script())
     display(HTML(html), Javascript(script), Markdown(fold("Questions and answers as text", answers_markdown(quiz))))

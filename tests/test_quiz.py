@@ -14,8 +14,8 @@ from course_lib.env import CourseError
 from course_lib.quiz import KINDS, answers_markdown, load_quiz, quiz_folder, read_quiz, to_jupyterquiz
 
 FILES = sorted(quiz_folder().glob("*.yml"))
-QUIZ = load_quiz("04_mnist")
-BY_ID = {question.id: question for question in QUIZ.questions}
+QUIZZES = {file.stem: load_quiz(file.stem) for file in FILES}
+BY_ID = {(lesson, question.id): question for lesson, quiz in QUIZZES.items() for question in quiz.questions}
 CHOICE = {"text": "This one", "feedback": "It is.", "right": True}
 OTHER = {"text": "That one", "feedback": "It is not."}
 
@@ -135,36 +135,57 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-# The questions on lesson 04
+# The questions on the lessons
 
-def test_one_question_for_each_topic():
-    assert len(QUIZ.questions) == 37 and [q.number for q in QUIZ.questions] == list(range(1, 38))
-    assert {q.row for q in QUIZ.questions} <= {f"M{i}" for i in range(1, 11)}
-    typed_or_many = sum(q.kind != "single" for q in QUIZ.questions)
-    assert 37/4 < typed_or_many < 37/2
+def every_quiz(test): return pytest.mark.parametrize("lesson, quiz", QUIZZES.items(), ids=QUIZZES)(test)
 
 
-def test_position_and_length_do_not_give_the_answer_away():
-    single = [q for q in QUIZ.questions if q.kind == "single"]
+def those(wanted):
+    "Lesson and id of the questions for which `wanted(question)` is true, as parameters of a test"
+    keys = [key for key, question in BY_ID.items() if wanted(question)]
+    return pytest.mark.parametrize("lesson, id", keys, ids=map("-".join, keys))
+
+
+COVERED = {
+    "03_foundations": (39, "F", 11),
+    "04_mnist": (37, "M", 8),
+} # {lesson: (questions, letter of its rows in the table of contents, last row with questions)}
+
+
+@every_quiz
+def test_questions_for_each_topic(lesson, quiz):
+    count, letter, last = COVERED[lesson]
+    assert [q.number for q in quiz.questions] == list(range(1, count + 1))
+    assert {q.row for q in quiz.questions} == {f"{letter}{i}" for i in range(1, last + 1)}
+    typed_or_many = sum(q.kind != "single" for q in quiz.questions)
+    assert count/4 < typed_or_many < count/2
+
+
+@every_quiz
+def test_position_and_length_do_not_give_the_answer_away(lesson, quiz):
+    single = [q for q in quiz.questions if q.kind == "single"]
     right = [[c.right for c in q.choices].index(True) for q in single]
     counts = Counter(right).values()
     assert max(counts) - min(counts) <= 1
     assert not re.search(r"(\d)\1\1", "".join(map(str, right)))
-    longest = sum(len(q.choices[i].text) == max(len(c.text) for c in q.choices) for q, i in zip(single, right, strict=True))
-    assert longest < len(single)/3
+    lengths = [[len(c.text) for c in q.choices] for q in single]
+    longest, shortest = (sum(texts[i] == extreme(texts) for texts, i in zip(lengths, right, strict=True)) for extreme in (max, min))
+    assert longest < len(single)/3 and shortest < len(single)/2
 
 
-def test_nothing_is_said_twice():
-    said = Counter(choice.feedback for q in QUIZ.questions for choice in q.choices)
+@every_quiz
+def test_nothing_is_said_twice(lesson, quiz):
+    said = Counter(choice.feedback for q in quiz.questions for choice in q.choices)
     assert max(said.values()) == 1
-    for q in QUIZ.questions: assert all(c.feedback != c.text for c in q.choices), q.id
+    for q in quiz.questions: assert all(c.feedback != c.text for c in q.choices), q.id
 
 
-def test_sections_are_headings_of_the_lesson():
-    notebook = json.loads((quiz_folder().parent/"nbs"/"04_mnist.ipynb").read_text(encoding="utf-8"))
+@every_quiz
+def test_sections_are_headings_of_the_lesson(lesson, quiz):
+    notebook = json.loads((quiz_folder().parent/"nbs"/f"{lesson}.ipynb").read_text(encoding="utf-8"))
     text = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     headings = set(re.findall(r"^#+ (.+?)(?: \{.*\})?$", text, re.M))
-    assert {q.section for q in QUIZ.questions} <= headings
+    assert {q.section for q in quiz.questions} <= headings
 
 
 @pytest.fixture
@@ -179,21 +200,37 @@ def lesson_imports(monkeypatch, tmp_path):
 
 
 NUMBERS = {
-    "image-as-numbers": "torch.zeros(3, 28, 28).numel()",
-    "rank-and-shape": "torch.zeros(64, 1, 28, 28).ndim",
-    "l1-and-rmse": "(torch.tensor([1., -7.])**2).mean().sqrt().item()",
-    "seven-steps": "2",
-    "update-rule": "3 - 0.1*6",
-    "dataloader": "len(torch.utils.data.DataLoader(range(12396), batch_size=256))",
-    "matrix-product": "(torch.tensor([1, 2, 3]) @ torch.tensor([4, 5, 6])).item()",
-    "zero-gradients": "[x := torch.tensor(3.).requires_grad_(), (x**2).backward(), (x**2).backward(), x.grad.item()][-1]",
-} # {question: what its reply should be}
+    "03_foundations": {
+        "partial": "3*(-1)**2 + 2*(-1) + 1",
+        "mse-by-hand": "F.mse_loss(torch.tensor([5., 1., 4., 3.]), torch.tensor([3., 3., 1., 2.])).item()",
+        "one-step": "1.1 - 0.01*(-1.3529)",
+        "never-cleared": "10 - sum(0.1*3*times for times in (1, 2, 3))",
+        "sum-of-relus": "(F.relu(torch.tensor(2.*4 - 1)) + F.relu(torch.tensor(-4. + 3))).item()",
+        "straight-pieces": "1 + (torch.diff(F.relu(torch.arange(8.)[:, None] - torch.arange(1, 7)).sum(1), n=2) != 0).sum().item()",
+        "count-parameters": "sum(p.numel() for layer in (nn.Linear(2, 20), nn.Linear(20, 1)) for p in layer.parameters())",
+        "one-cell": "(torch.tensor([[2, 0, 1], [1, 3, -1]]) @ torch.tensor([[1, 4], [5, 2], [3, 6]]))[1, 0].item()",
+        "two-relu-network": "sum((F.relu(torch.tensor([-0.5*male - 0.4*age + 0.9, -0.3*male - 0.4*age + 0.2])).sum().item() - target)**2"
+                            " for male, age, target in ((1, 0.5, 0), (0, 0.25, 1)))/2",
+        "merge-on-name": "len([(first, second) for first in (224, 288) for second in (176, 224, 288)])",
+        "order-of-the-vocabulary": "[0.1, 0.7, 0.2][sorted(['fish', 'dog', 'cat']).index('fish')]",
+    },
+    "04_mnist": {
+        "image-as-numbers": "torch.zeros(3, 28, 28).numel()",
+        "rank-and-shape": "torch.zeros(64, 1, 28, 28).ndim",
+        "l1-and-rmse": "(torch.tensor([1., -7.])**2).mean().sqrt().item()",
+        "seven-steps": "2",
+        "update-rule": "3 - 0.1*6",
+        "dataloader": "len(torch.utils.data.DataLoader(range(12396), batch_size=256))",
+        "matrix-product": "(torch.tensor([1, 2, 3]) @ torch.tensor([4, 5, 6])).item()",
+        "zero-gradients": "[x := torch.tensor(3.).requires_grad_(), (x**2).backward(), (x**2).backward(), x.grad.item()][-1]",
+    },
+} # {lesson: {question: what its reply should be}}
 
 
-@pytest.mark.parametrize("id", [q.id for q in QUIZ.questions if q.kind == "number"])
-def test_right_number_is_right(id, lesson_imports):
-    truth = eval(NUMBERS[id], lesson_imports)
-    accepted = [c.right for c in BY_ID[id].choices if abs(c.value - truth) <= c.tolerance + 1e-9]
+@those(lambda question: question.kind == "number")
+def test_right_number_is_right(lesson, id, lesson_imports):
+    truth = eval(NUMBERS[lesson][id], lesson_imports)
+    accepted = [c.right for c in BY_ID[lesson, id].choices if abs(c.value - truth) <= c.tolerance + 1e-9]
     assert accepted == [True]
 
 
@@ -206,19 +243,19 @@ def code_in(text): return re.findall("`([^`]+)`", text)
 
 
 def test_broadcasting_choices(lesson_imports):
-    for choice in BY_ID["broadcasting"].choices:
+    for choice in BY_ID["04_mnist", "broadcasting"].choices:
         first, second = code_in(choice.text)
         assert (works(f"(torch.zeros{first} - torch.zeros{second}).shape", lesson_imports) is not None) == choice.right, choice.text
 
 
 def test_list_comprehension_choices():
-    for choice in BY_ID["list-comprehension"].choices:
+    for choice in BY_ID["04_mnist", "list-comprehension"].choices:
         assert (works(code_in(choice.text)[0], {"numbers": [1, 2, 3, 4, 5]}) == [2, 6, 10]) == choice.right, choice.text
 
 
 def test_bottom_right_replies(lesson_imports):
     x = lesson_imports["torch"].arange(1, 10).view(3, 3)*2
-    for choice in BY_ID["bottom-right"].choices:
+    for choice in BY_ID["04_mnist", "bottom-right"].choices:
         for reply in choice.spellings:
             corner = eval(reply if reply.startswith("x[") else f"x[{reply}]", {"x": x})
             assert (corner.tolist() == [[10, 12], [16, 18]]) == choice.right, reply
@@ -226,7 +263,7 @@ def test_bottom_right_replies(lesson_imports):
 
 def test_relu_choices(lesson_imports):
     relu = lesson_imports["F"].relu(lesson_imports["torch"].tensor([-2., -1., 0., 1., 2.])).tolist()
-    assert [[float(n) for n in c.text.split(", ")] == relu for c in BY_ID["relu"].choices] == [c.right for c in BY_ID["relu"].choices]
+    assert [[float(n) for n in c.text.split(", ")] == relu for c in BY_ID["04_mnist", "relu"].choices] == [c.right for c in BY_ID["04_mnist", "relu"].choices]
 
 
 def test_relu_layer_choices(lesson_imports):
@@ -235,48 +272,123 @@ def test_relu_layer_choices(lesson_imports):
     with pytest.raises(TypeError): nn.Sequential(lesson_imports["F"].relu)
 
 
-CLAIMS = {
-    "image-as-numbers": "(grey.numel(), colour.numel()) == (784, 2352)",
-    "folder-layout": "(split, label) == ('train', '3')",
-    "pixel-similarity": "is_3(threes).shape == (50,) and is_3(threes).float().mean() > is_3(sevens).float().mean()",
-    "list-comprehension": "doubled == [2, 6, 10]",
-    "rank-3-tensor": "(threes.ndim, threes[0].ndim, threes[0, 10, 12].ndim) == (3, 2, 0)",
-    "rank-and-shape": "len(batch.shape) == batch.ndim == 4",
-    "l1-and-rmse": "misses.abs().mean() == 4 and (misses**2).mean().sqrt() == 5",
-    "many-numbers-at-once": "looped == at_once == 328350",
-    "bottom-right": "x.tolist() == [[2, 4, 6], [8, 10, 12], [14, 16, 18]] and corner.tolist() == [[10, 12], [16, 18]]",
-    "broadcasting": "difference.shape == (1010, 28, 28) and torch.equal(difference[7], valid_3[7] - mean_3)",
-    "initial-weights": "weights.shape == (784, 1) and weights.requires_grad and bias.requires_grad",
-    "loss": "(round(good.item(), 2), round(bad.item(), 2)) == (0.05, 0.95)",
-    "high-learning-rate": "(round(just_right, 3), round(too_high, 1)) == (0.015, 6.5)",
-    "gradient": "x.grad == 6 and round(nudged, 3) == 6.001",
-    "who-computes-gradients": "loss.item() == 25 and weight.grad == 30",
-    "accuracy-as-loss": "accuracy(.5) == accuracy(.6) == 1 and (round(loss(.5), 3), round(loss(.6), 3)) == (.276, .243)",
-    "sigmoid": "[round(y, 4) for y in x.sigmoid().tolist()] == [.0025, .1192, .5, .8808, .9975]",
-    "update-rule": "abs(weight.item() - 2.4) < 1e-6",
-    "dataloader": "sizes == [3, 3, 2]",
-    "epoch-in-pseudocode": "first_loss > last_loss > 0 and not any(p.grad.any() for p in model.parameters())",
-    "pairs": "dset == [(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')] and (len(dset), dset[2]) == (4, (3, 'c'))",
-    "view": "rows.shape == (100, 784) and x[0, 0, 0] == 7",
-    "bias": "(empty@weights).item() == 0 and (empty@weights + bias).item() == 0.5",
-    "matrix-product": "dot == 32 and preds.shape == (256, 1)",
-    "backward": "weight.grad == 6 and weight.item() == 3",
-    "zero-gradients": "(first, second, x.grad.item()) == (6, 12, 0)",
-    "learner": "learn.opt_func.__name__ == 'Adam' and learn.metrics == [] and raises(Learner, dls, nn.Linear(2, 1))",
-    "training-loop": "abs(model.weight.item() - 3) < .1 and abs(model.bias.item() - 1) < .1",
-    "relu": "line.get_ydata()[0] == 0 and line.get_ydata()[-1] == 2",
-    "activation-function": "torch.allclose(two_layers, one_layer, atol=1e-2) and not torch.allclose(with_a_bend, one_layer, atol=1)",
-    "relu-function-or-layer": "F.relu(x).tolist() == nn.ReLU()(x).tolist() == [0, 2] and model(torch.rand(5, 784)).shape == (5, 1)",
-    "why-more-layers": "pieces == 64",
-} # {question: what must be true once the code in its answer has run}
+def test_matmul_choices(lesson_imports):
+    names = lesson_imports | {"a": lesson_imports["torch"].zeros(5, 784), "w": lesson_imports["torch"].zeros(784, 10)}
+    for choice in BY_ID["03_foundations", "matmul-shapes"].choices:
+        assert (works(code_in(choice.text)[0], names) is not None) == choice.right, choice.text
 
-AFTERWARDS = {"epoch-in-pseudocode": """
+
+@pytest.mark.parametrize("id, shapes, truth", [("row-times-matrix", {"row": (3,), "right": (3, 4)}, "row @ right"),
+                                               ("sumproduct", {"X": (712, 10), "params": (10,)}, "(X*params).sum(1)")])
+def test_choices_that_compute_the_same(id, shapes, truth, lesson_imports):
+    torch = lesson_imports["torch"]
+    names = lesson_imports | {name: torch.rand(shape) for name, shape in shapes.items()}
+    truth = eval(truth, names)
+    for choice in BY_ID["03_foundations", id].choices:
+        result = works(code_in(choice.text)[0], names)
+        same = result is not None and result.shape == truth.shape and torch.allclose(result, truth)
+        assert same == choice.right, choice.text
+
+
+def test_submodule_replies(lesson_imports):
+    nn = lesson_imports["nn"]
+    model = nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 2)))
+    for choice in BY_ID["03_foundations", "get-submodule"].choices:
+        try: found = model.get_submodule(choice.text)
+        except AttributeError: found = None
+        assert (found is model[1][1]) == choice.right, choice.text
+
+
+def test_update_without_no_grad_is_refused(lesson_imports):
+    code, = re.findall(r"```python\n(.*?)```", BY_ID["03_foundations", "no-grad"].ask, re.S)
+    with pytest.raises(RuntimeError, match="in-place"): exec(code, lesson_imports)
+
+
+CLAIMS = {
+    "03_foundations": {
+        "partial": "(f(-1), f(0), f(1)) == (2, 1, 6)",
+        "seeded-noise": "(draw(42) == draw(42)).all() and (draw(42) != draw(43)).all()",
+        "loss-in-the-title": "round(best_c.item(), 2) == 3.95",
+        "sliders-together": "close(rounds[0] + rounds[1] + rounds[-1], [4, 0.2, 3.7, 0.38, 1, 2], 1e-3)",
+        "mse-by-hand": "((preds - targs)**2).mean() == F.mse_loss(preds, targs) == 4.5",
+        "wild-point": "(good.median(), good.mean(), wild.median(), wild.mean()) == (3, 3, 3, 13)",
+        "loss-of-parameters": "height.shape == () and params.grad.shape == (3,) and params.grad.all()",
+        "what-gradients-say": "close(params.grad.tolist() + [nudged.item()], [-3.8, -1.8, 0.2, -3.799], 1e-6)",
+        "one-step": "close((params - 0.01*slopes).tolist() + [expected.item()], [1.1135, 1.1003, 1.1050, 2.4011], 5e-5)",
+        "unit-of-a-gradient": "w.grad == -65",
+        "no-grad": "close(params.tolist(), [0.88]*3, 1e-6) and not params.grad.any()",
+        "two-rates": "(run_a, run_b, best) == ([9, 8.96, 8.93, 8.89], [9, 12.96, 18.66, 26.87], [9, 0, 0, 0])",
+        "never-cleared": "path == [9.7, 9.1, 8.2]",
+        "sum-of-relus": "f(torch.tensor([0., 1., 4.])).tolist() == [3, 3, 7]",
+        "straight-pieces": "pieces == 7",
+        "only-linear": "torch.allclose(y.diff(), y.diff()[:1].expand(3), atol=1e-5) and sum(p.numel() for p in layers.parameters()) == 2701",
+        "folded-sheet": "[sheet(*at).item() for at in ((-2, 2), (-1, -1), (1, 2), (0, 0), (2, 0))] == [0, 0, 0, 0.5, 3.5]"
+                        " and sheet(-0.99, -1) > 0 and sheet(1.01, 2) > 0",
+        "count-parameters": "counts == [40, 20, 20, 1]",
+        "one-cell": "product.tolist() == [[5, 14], [13, 4]] and cell == 13",
+        "matmul-shapes": "same and (w.T @ a.T).shape == (10, 5)",
+        "row-times-matrix": "(row[:, None]*right).sum(dim=0).tolist() == (row @ right).tolist() == [32, 38, 44, 50]",
+        "why-fast": "torch.allclose(looped, at_once, atol=1e-4)",
+        "sumproduct": "torch.allclose(predictions, by_hand) and hidden.shape == (712, 2) and loss.shape == ()",
+        "two-relu-network": "close(predictions.tolist() + [loss.item()], [0.2, 0.9, 0.025], 1e-6)",
+        "two-starts": "close([bottom(0.5), bottom(-0.5)], [1.67, 0.33], 0.01)",
+        "which-rows": "close([mse_of_always_the_mean(p) for p in (0.4, 0.3)], [0.24, 0.21], 1e-9)",
+        "one-dummy-fewer": "spare.equal(Q) and torch.allclose(inputs @ first, inputs @ second)",
+        "lowest-mse": "close(same, [before]*2, 1e-9) and all(abs(other - before) > 1e-4 for other in others)",
+        "log-of-fare": "close(torch.log10(fares + 1).tolist(), [0, 0.90, 1.85, 2.71], 0.005)",
+        "merge-on-name": "(len(on_name), (on_name.size_x != on_name.size_y).sum(), len(on_both)) == (6, 4, 2)",
+        "log-axis": "close([width(*pair) for pair in ((100, 200), (1000, 2000), (200, 300), (100, 10_000))], [1, 1, 0.58, 6.64], 0.01)",
+        "under-a-budget": "(best, front) == ('C', ['A', 'B', 'C', 'E'])",
+        "name-and-tag": "architecture in architectures and f'{architecture}.{tag}' in with_weights and not any('.' in name for name in architectures)",
+        "get-submodule": "paths == ['', '0', '1', '1.0', '1.1'] and layer is model[1][1]",
+        "order-of-the-vocabulary": "by_name == {'cat': 0.1, 'dog': 0.7, 'fish': 0.2}",
+        "simple-first": "close([always_the_mean.item()], [0.24], 1e-6)",
+        "learning-curve": "close(gains.tolist(), [0.035, 0.004, 0.001], 1e-6)",
+        "pseudo-labels": "pseudo == {0: 0, 2: 1}",
+    },
+    "04_mnist": {
+        "image-as-numbers": "(grey.numel(), colour.numel()) == (784, 2352)",
+        "folder-layout": "(split, label) == ('train', '3')",
+        "pixel-similarity": "is_3(threes).shape == (50,) and is_3(threes).float().mean() > is_3(sevens).float().mean()",
+        "list-comprehension": "doubled == [2, 6, 10]",
+        "rank-3-tensor": "(threes.ndim, threes[0].ndim, threes[0, 10, 12].ndim) == (3, 2, 0)",
+        "rank-and-shape": "len(batch.shape) == batch.ndim == 4",
+        "l1-and-rmse": "misses.abs().mean() == 4 and (misses**2).mean().sqrt() == 5",
+        "many-numbers-at-once": "looped == at_once == 328350",
+        "bottom-right": "x.tolist() == [[2, 4, 6], [8, 10, 12], [14, 16, 18]] and corner.tolist() == [[10, 12], [16, 18]]",
+        "broadcasting": "difference.shape == (1010, 28, 28) and torch.equal(difference[7], valid_3[7] - mean_3)",
+        "initial-weights": "weights.shape == (784, 1) and weights.requires_grad and bias.requires_grad",
+        "loss": "(round(good.item(), 2), round(bad.item(), 2)) == (0.05, 0.95)",
+        "high-learning-rate": "(round(just_right, 3), round(too_high, 1)) == (0.015, 6.5)",
+        "gradient": "x.grad == 6 and round(nudged, 3) == 6.001",
+        "who-computes-gradients": "loss.item() == 25 and weight.grad == 30",
+        "accuracy-as-loss": "accuracy(.5) == accuracy(.6) == 1 and (round(loss(.5), 3), round(loss(.6), 3)) == (.276, .243)",
+        "sigmoid": "[round(y, 4) for y in x.sigmoid().tolist()] == [.0025, .1192, .5, .8808, .9975]",
+        "update-rule": "abs(weight.item() - 2.4) < 1e-6",
+        "dataloader": "sizes == [3, 3, 2]",
+        "epoch-in-pseudocode": "first_loss > last_loss > 0 and not any(p.grad.any() for p in model.parameters())",
+        "pairs": "dset == [(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')] and (len(dset), dset[2]) == (4, (3, 'c'))",
+        "view": "rows.shape == (100, 784) and x[0, 0, 0] == 7",
+        "bias": "(empty@weights).item() == 0 and (empty@weights + bias).item() == 0.5",
+        "matrix-product": "dot == 32 and preds.shape == (256, 1)",
+        "backward": "weight.grad == 6 and weight.item() == 3",
+        "zero-gradients": "(first, second, x.grad.item()) == (6, 12, 0)",
+        "learner": "learn.opt_func.__name__ == 'Adam' and learn.metrics == [] and raises(Learner, dls, nn.Linear(2, 1))",
+        "training-loop": "abs(model.weight.item() - 3) < .1 and abs(model.bias.item() - 1) < .1",
+        "relu": "line.get_ydata()[0] == 0 and line.get_ydata()[-1] == 2",
+        "activation-function": "torch.allclose(two_layers, one_layer, atol=1e-2) and not torch.allclose(with_a_bend, one_layer, atol=1)",
+        "relu-function-or-layer": "F.relu(x).tolist() == nn.ReLU()(x).tolist() == [0, 2] and model(torch.rand(5, 784)).shape == (5, 1)",
+        "why-more-layers": "pieces == 64",
+    },
+} # {lesson: {question: what must be true once the code in its answer has run}}
+
+AFTERWARDS = {("04_mnist", "epoch-in-pseudocode"): """
 model, xs = nn.Linear(2, 1), torch.randn(64, 2)
 batches = list(zip(xs.split(16), xs.sum(1, keepdim=True).split(16)))
 first_loss = F.mse_loss(model(xs), xs.sum(1, keepdim=True))
 for epoch in range(3): train_epoch(model, F.mse_loss, batches, list(model.parameters()), 0.1)
 last_loss = F.mse_loss(model(xs), xs.sum(1, keepdim=True))
-"""} # {question: code that uses what its answer defines}
+"""} # {(lesson, question): code that uses what its answer defines}
 
 
 def code_blocks(question): return re.findall(r"```python\n(.*?)```", question.answer, re.S)
@@ -288,34 +400,40 @@ def raises(call, *args):
     return False
 
 
-@pytest.mark.parametrize("id", [q.id for q in QUIZ.questions if code_blocks(q)])
-def test_code_in_the_answer_runs_and_shows_what_it_says(id, lesson_imports):
-    names = lesson_imports | {"raises": raises}
-    for block in [*code_blocks(BY_ID[id]), AFTERWARDS.get(id, "")]: exec(block, names)
-    assert eval(CLAIMS[id], names)
+def close(values, wanted, tolerance): return values == pytest.approx(wanted, abs=tolerance)
+
+
+@those(code_blocks)
+def test_code_in_the_answer_runs_and_shows_what_it_says(lesson, id, lesson_imports):
+    names = lesson_imports | {"raises": raises, "close": close}
+    for block in [*code_blocks(BY_ID[lesson, id]), AFTERWARDS.get((lesson, id), "")]: exec(block, names)
+    assert eval(CLAIMS[lesson][id], names)
 
 
 # The ways to show them
 
 @pytest.fixture(scope="module")
 def shown():
-    "What two cells of a notebook show that run the same quiz, and a number drawn after each: [[output, …], [output, …]]"
-    cell = "import random; from course_lib.quiz import show_quiz; random.seed(7); show_quiz('04_mnist'); print(random.random())"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for _ in range(2)])
-    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
-    return [cell.outputs for cell in notebook.cells]
+    "What two cells of one notebook show that run the same quiz, and a number drawn after each: {lesson: [[output, …], [output, …]]}"
+    code = "import random; from course_lib.quiz import show_quiz; random.seed(7); show_quiz('{}'); print(random.random())"
+    cells = [nbformat.v4.new_code_cell(code.format(lesson)) for lesson in QUIZZES for _ in range(2)]
+    NotebookClient(nbformat.v4.new_notebook(cells=cells), timeout=60, kernel_name="python3").execute()
+    return {lesson: [cell.outputs for cell in cells[2*i:2*i+2]] for i, lesson in enumerate(QUIZZES)}
 
 
-def test_output_is_the_same_every_time_and_leaves_random_numbers_alone(shown):
-    assert shown[0] == shown[1]
-    assert float(shown[0][-1].text) == random.Random(7).random()
+@every_quiz
+def test_output_is_the_same_every_time_and_leaves_random_numbers_alone(lesson, quiz, shown):
+    first, second = shown[lesson]
+    assert first == second
+    assert float(first[-1].text) == random.Random(7).random()
 
 
-def test_output_is_a_closed_frame_a_script_and_the_text(shown):
-    frame, script, text = (output.data for output in shown[0][:3])
+@every_quiz
+def test_output_is_a_closed_frame_a_script_and_the_text(lesson, quiz, shown):
+    frame, script, text = (output.data for output in shown[lesson][0][:3])
     assert frame["text/html"].count("<div") == frame["text/html"].count("</div>") > 0
     assert "show_questions" in script["application/javascript"] and "</script" not in script["application/javascript"]
-    assert answers_markdown(QUIZ).strip() in text["text/markdown"]
+    assert answers_markdown(quiz).strip() in text["text/markdown"]
 
 
 def test_outside_a_notebook_there_is_a_way_out():
@@ -324,24 +442,27 @@ def test_outside_a_notebook_there_is_a_way_out():
     assert done.returncode and "needs a notebook. Here, use `print(answers_markdown(load_quiz('04_mnist')))`" in done.stderr
 
 
-def test_jupyterquiz_finds_nothing_to_replace():
-    shown = json.dumps(to_jupyterquiz(QUIZ))
+@every_quiz
+def test_jupyterquiz_finds_nothing_to_replace(lesson, quiz):
+    shown = json.dumps(to_jupyterquiz(quiz))
     assert "$" not in shown and not re.search(r"\]\(", re.sub("&#91;[^\\[]*", "", shown))
     assert not re.search(r"<(?!/?(p|code|strong|em|pre)\b)", shown)
 
 
-def test_text_form_holds_everything():
-    text = answers_markdown(QUIZ)
-    for q in QUIZ.questions:
+@every_quiz
+def test_text_form_holds_everything(lesson, quiz):
+    text = answers_markdown(quiz)
+    for q in quiz.questions:
         assert q.ask.strip() in text and q.answer.strip() in text
         assert all(choice.feedback in text for choice in q.choices)
 
 
-def test_text_form_survives_pandoc():
+@every_quiz
+def test_text_form_survives_pandoc(lesson, quiz):
     import pypandoc
-    page = pypandoc.convert_text(answers_markdown(QUIZ), "html", format="markdown", extra_args=["--mathjax"])
-    assert page.count("<details>") == page.count("</details>") == page.count("<summary>") == 37
-    assert page.count("sourceCode python") >= sum(len(code_blocks(q)) for q in QUIZ.questions)
+    page = pypandoc.convert_text(answers_markdown(quiz), "html", format="markdown", extra_args=["--mathjax"])
+    assert page.count("<details>") == page.count("</details>") == page.count("<summary>") == len(quiz.questions)
+    assert page.count("sourceCode python") >= sum(len(code_blocks(q)) for q in quiz.questions)
     assert "**" not in re.sub(r"<pre.*?</pre>|<code.*?</code>|<div class=\"sourceCode.*?</div>", "", page, flags=re.S)
 
 
@@ -381,26 +502,25 @@ def expected(question):
 
 @pytest.fixture(scope="module")
 def clicked(tmp_path_factory, shown):
-    "What a browser shows after each reply to each question: {number: [(feedback, whether it is shown as right)]}"
+    "What a browser shows on one page of all quizzes, after each reply: {(lesson, id): [(feedback, whether it is shown as right)]}"
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     browser = next(filter(None, map(shutil.which, names)), None)
     if browser is None: pytest.skip(f"no browser found; looked for {', '.join(names)}")
-    frame, script = shown[0][0].data["text/html"], shown[0][1].data["application/javascript"]
+    frames = "".join(f"{first[0].data['text/html']}<script>{first[1].data['application/javascript']}</script>" for first, _ in shown.values())
     folder = tmp_path_factory.mktemp("browser")
-    page = f"<!doctype html><meta charset=utf-8><body>{frame}<script>{script}</script>" + REPLY.replace(
-        "REPLIES", json.dumps([replies(q) for q in QUIZ.questions]))
+    page = f"<!doctype html><meta charset=utf-8><body>{frames}" + REPLY.replace("REPLIES", json.dumps([replies(q) for q in BY_ID.values()]))
     (folder/"quiz.html").write_text(page, encoding="utf-8")
     done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder/'profile'}",
                            "--virtual-time-budget=5000", "--dump-dom", (folder/"quiz.html").as_uri()],
                           capture_output=True, text=True, encoding="utf-8", timeout=60)
     report = re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.S)
     assert report, done.stderr[-2000:]
-    shown = {}
-    for number, feedback, right in json.loads(html.unescape(report[1])): shown.setdefault(number, []).append((feedback, right))
-    return shown
+    keys, told = list(BY_ID), {}
+    for number, feedback, right in json.loads(html.unescape(report[1])): told.setdefault(keys[number], []).append((feedback, right))
+    return told
 
 
-@pytest.mark.parametrize("question", QUIZ.questions, ids=lambda question: question.id)
-def test_every_reply_gets_its_feedback_in_a_browser(question, clicked):
-    shown = [(re.sub(r" \[\d/\d\]$", "", feedback), right) for feedback, right in clicked[question.number - 1]]
-    assert shown == expected(question)
+@those(lambda question: True)
+def test_every_reply_gets_its_feedback_in_a_browser(lesson, id, clicked):
+    shown = [(re.sub(r" \[\d/\d\]$", "", feedback), right) for feedback, right in clicked[lesson, id]]
+    assert shown == expected(BY_ID[lesson, id])

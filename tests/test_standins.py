@@ -1,5 +1,5 @@
 "Stand-ins: the same everywhere, learnable, and never half built"
-import hashlib, multiprocessing, os
+import csv, hashlib, multiprocessing, os
 
 import pytest
 
@@ -68,3 +68,82 @@ def test_two_processes_at_once(tmp_path):
         folders = pool.map(build, [tmp_path]*2)
     assert len(set(folders)) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["mnist_sample-v1"]
+
+
+TITANIC_COLUMNS = "PassengerId,Survived,Pclass,Name,Sex,Age,SibSp,Parch,Ticket,Fare,Cabin,Embarked".split(",")
+
+
+def read_rows(file):
+    with open(file, encoding="utf-8", newline="") as opened: return list(csv.DictReader(opened))
+
+
+@pytest.fixture(scope="module")
+def passengers(tmp_path_factory):
+    return read_rows(standins.build_standin("titanic", tmp_path_factory.mktemp("titanic"))/"train.csv")
+
+
+def test_titanic_has_the_columns_of_the_real_table(tmp_path):
+    folder = standins.build_standin("titanic", tmp_path)
+    train, test = read_rows(folder/"train.csv"), read_rows(folder/"test.csv")
+    assert list(train[0]) == TITANIC_COLUMNS and list(test[0]) == [name for name in TITANIC_COLUMNS if name != "Survived"]
+    assert (len(train), len(test)) == (600, 200)
+    numbers = [row["PassengerId"] for row in train + test]
+    assert len(set(numbers)) == 800
+
+
+@pytest.mark.parametrize("column, least, most", [("Age", 0.15, 0.25), ("Cabin", 0.7, 0.84), ("Embarked", 0.001, 0.01),
+                                                 ("Fare", 0, 0), ("Sex", 0, 0), ("Survived", 0, 0)])
+def test_titanic_gaps(passengers, column, least, most):
+    assert least <= sum(row[column] == "" for row in passengers)/len(passengers) <= most
+
+
+@pytest.mark.parametrize("column, words", [("Sex", {"male", "female"}), ("Embarked", {"S", "C", "Q", ""}),
+                                           ("Pclass", {"1", "2", "3"}), ("Survived", {"0", "1"})])
+def test_titanic_words(passengers, column, words):
+    assert {row[column] for row in passengers} == words
+
+
+def test_titanic_names_are_invented(passengers):
+    assert all(row["Name"] == f"Passenger {row['PassengerId']}" for row in passengers)
+
+
+@pytest.fixture(scope="module")
+def cleaned(passengers):
+    "Inputs, answers and the rule's chances of the passengers without a gap"
+    import numpy as np
+    rows = [row for row in passengers if row["Age"] and row["Embarked"]]
+    inputs = [[float(row["SibSp"]), float(row["Parch"]), row["Sex"] == "male", row["Pclass"] == "1", row["Pclass"] == "2", row["Embarked"] == "S",
+               row["Embarked"] == "C", float(row["Age"])/80, np.log10(float(row["Fare"]) + 1), 1] for row in rows]
+    return np.array(inputs, float), np.array([int(row["Survived"]) for row in rows]), np.array([standins.survival_chance(row) for row in rows])
+
+
+def test_titanic_rule_is_linear_and_a_chance(cleaned):
+    import numpy as np
+    x, _, chance = cleaned
+    assert 0 < chance.min() and chance.max() < 1
+    assert np.allclose(x @ list(standins.TITANIC_RULE.values()), chance, atol=1e-12)
+
+
+def test_least_squares_finds_the_planted_weights(cleaned):
+    "Each weight within three standard errors of the planted one, and the strong ones far from nothing"
+    import numpy as np
+    x, y, chance = cleaned
+    planted, found = np.array(list(standins.TITANIC_RULE.values())), np.linalg.lstsq(x, y, rcond=None)[0]
+    inverse = np.linalg.inv(x.T@x)
+    errors = np.sqrt(np.diag(inverse @ (x.T*(chance*(1 - chance))) @ x @ inverse))
+    assert (abs(found - planted) < 3*errors).all()
+    names = list(standins.TITANIC_RULE)
+    for name in ("Male", "Pclass 1"):
+        at = names.index(name)
+        assert abs(found[at]) > 3*errors[at] and found[at]*planted[at] > 0
+
+
+def test_least_squares_reaches_the_noise_floor(cleaned):
+    "On its own rows a little below the floor, as ten weights allow; the mean alone is far above"
+    import numpy as np
+    x, y, chance = cleaned
+    floor = (chance*(1 - chance)).mean()
+    spread = np.sqrt((chance*(1 - chance)*(1 - 2*chance)**2).sum())/len(y)
+    loss = ((x @ np.linalg.lstsq(x, y, rcond=None)[0] - y)**2).mean()
+    assert abs(loss - floor*(1 - x.shape[1]/len(y))) < 3*spread
+    assert y.var() > floor + 5*spread

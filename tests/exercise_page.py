@@ -1,0 +1,51 @@
+"What the tests of every page of solutions need: its cells, and a learner's code to hand to its checks"
+import ast
+import json
+import linecache
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+def cells(path):
+    "Source of each cell of a notebook, by id"
+    return {cell["id"]: "".join(cell["source"]) for cell in json.loads((ROOT/path).read_text(encoding="utf-8"))["cells"]}
+
+def squeeze(text): return re.sub(r"\s", "", text)
+
+def statements(source):
+    "Each line of a solution that says something, without blanks"
+    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt))
+    lines = {line.strip() for node in nodes for line in ast.unparse(node).splitlines()}
+    return {squeeze(line) for line in lines if line and not line.startswith(("def ", "class ", "for ", "if "))}
+
+class Page:
+    "A page of solutions, and the checks that its module exports"
+    def __init__(self, lesson, module, **names):
+        self.lesson, self.module, self.check, self.names = lesson, module, module.check, names
+        self.cells = cells(f"nbs/solutions/{lesson}.ipynb")
+        self.exercises = list(self.check.exercises)
+        self.mistakes = {cell.removeprefix("mistake-"): source for cell, source in self.cells.items() if cell.startswith("mistake-")}
+
+    def run(self, source, cell):
+        "Run a cell's source with the names that a learner has, its lines known to tracebacks as in a notebook"
+        linecache.cache[cell] = len(source), None, source.splitlines(True), cell
+        names = {"check": self.check, **self.names}
+        exec(compile(source, cell, "exec"), names)
+        return names
+
+    def solution(self, name): return self.run(self.cells[f"solution-{name}"], f"solution-{name}")[name]
+
+    def mistake(self, cell): return self.run(self.mistakes[cell], f"mistake-{cell}")[cell.partition("-")[0]]
+
+    def written(self, name, body):
+        "A learner's function with this body, under the exercise's own signature"
+        return self.run(f"def {self.check.exercises[name].form}:\n    {body}\n", f"answer-{name}")[name]
+
+    def try_out(self, name, body): return self.check.exercises[name](self.written(name, body))
+
+    def left_of_solution(self, name, text):
+        "Lines of a solution that stand in a text"
+        solution = statements(self.cells[f"solution-{name}"])
+        assert solution
+        return [line for line in solution if line in squeeze(text)]
