@@ -10,15 +10,13 @@ __all__ = ['plot_function', 'quad', 'add_noise', 'mae', 'mse', 'Descent', 'desce
 
 # %% ../nbs/03_foundations.ipynb #exported-imports
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .env import CourseError
 from .spreadsheet import titanic_rows

@@ -175,7 +175,7 @@ def small_cnn(
     dropout:float=0., # Share of the last activations that is dropped in training
 ) -> nn.Sequential: # (n, 1, 28, 28) to (n, n_out) logits
     "Four convolutions and a linear layer, for 28 by 28 pictures"
-    blocks = [conv_block(n_in, n, kernel) for n_in, n, kernel in zip((1, *channels), channels, kernels)]
+    blocks = [conv_block(n_in, n, kernel) for n_in, n, kernel in zip((1, *channels[:-1]), channels, kernels, strict=True)]
     return nn.Sequential(*blocks, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels[-1]*2*2, n_out))
 
 # %% ../nbs/04_mnist.ipynb #train-one-cycle
