@@ -469,7 +469,7 @@ def _best_models(trial):
         _check_untouched(trial, "table", table, before)
         if not isinstance(got, list): trial.refuse(f"wanted a list of names, got `{type(got).__name__}`.")
         by_accuracy, by_speed = (table.sort_values(column, ascending=False) for column in ("top1", "images_per_second"))
-        named = lambda rows, compare="ge": rows["model"][getattr(rows["images_per_second"], compare)(least_speed)].tolist()
+        named = lambda rows, compare="ge", least=least_speed: rows["model"][getattr(rows["images_per_second"], compare)(least)].tolist()
         rule = f"Of {len(table)} models {len(named(table))} do at least {least_speed:.0f} images a second."
         trial.same(got, named(by_accuracy)[:n], rule, {
             "A model that is exactly as fast as it has to be is missing.": named(by_accuracy, "gt")[:n],
