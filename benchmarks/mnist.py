@@ -2,12 +2,12 @@
 
 Run `python benchmarks/mnist.py`. It takes about 15 seconds and exits with 1 where a claim does not hold.
 """
-import sys, tempfile, time
-from collections.abc import Callable
+import sys, tempfile
 from pathlib import Path
 
 import torch
 from PIL import Image
+from timing import ROUNDS, Way, compare
 from torch import Tensor, nn
 
 from course_lib.data import data_home, get_data, locate
@@ -15,11 +15,8 @@ from course_lib.env import device_name, quiet, seed_everything
 from course_lib.mnist import BasicOptimizer, batches, decode_images, fit, mnist_loss, read_images
 from course_lib.standins import build_standin
 
-ROUNDS = 5       # the fastest of them counts: other programs can only add to a time
 BATCH_SIZE = 256
 EPOCH = 10_000   # pictures that an epoch has at least; a small set is repeated
-
-Way = tuple[str, Callable, float|None] # what it is, how to do it, how many times as fast as the first way it must be
 
 def find_pictures() -> tuple[str, list[Path]]: # (where they are from, files in order: threes, then sevens)
     "The training pictures of MNIST_SAMPLE, or of its stand-in where the real ones are out of reach"
@@ -53,29 +50,6 @@ def ways_through_an_epoch(
     return [("epoch, shuffled: fastai's DataLoader", epoch_from(lambda: fastai_loader), None),
             ("epoch, shuffled: torch's DataLoader", epoch_from(lambda: torch_loader), None),
             ("epoch, shuffled: batches", epoch_from(lambda: batches(xs, ys, BATCH_SIZE, shuffle=True)), 2.5)]
-
-def seconds_of(
-    ways:list[Way], # Ways to do the same
-) -> list[float]: # The fastest time of each
-    "Time all ways in turn, a few rounds, after one round that does not count"
-    times = [[] for _ in ways]
-    for _ in range(ROUNDS+1):
-        for (_, run, _), kept in zip(ways, times, strict=True):
-            start = time.perf_counter()
-            run()
-            kept.append(time.perf_counter() - start)
-    return [min(kept[1:]) for kept in times]
-
-def compare(
-    ways:list[Way], # Ways to do the same, the usual one first
-) -> bool: # Whether every claim holds
-    "Print one line for each way"
-    seconds = seconds_of(ways)
-    ratios = [seconds[0]/taken for taken in seconds]
-    for (name, _, least), taken, ratio in zip(ways, seconds, ratios, strict=True):
-        claim = "" if least is None else f"   claim: at least {least:g}x, {'holds' if ratio >= least else 'DOES NOT HOLD'}"
-        print(f"{name:46}{taken*1000:8.1f} ms{ratio:7.1f}x{claim}")
-    return all(least is None or ratio >= least for (_, _, least), ratio in zip(ways, ratios, strict=True))
 
 def main() -> int: # Exit status: 0 where all claims hold
     "Run both comparisons"

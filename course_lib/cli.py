@@ -317,5 +317,6 @@ def doctor():
 # %% ../nbs/lib/12_cli.ipynb #3d07ac39
 def main():
     "The `course` program"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     app(prog_name="course")

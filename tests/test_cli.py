@@ -187,13 +187,16 @@ def wait_for(condition, seconds=30):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("deaf", [False, True], ids=["in front", "in the background of a script"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_nothing_behind(checkout, number):
+def test_an_interruption_leaves_nothing_behind(checkout, number, deaf):
+    def begin(): signal.signal(signal.SIGINT, signal.SIG_IGN if deaf else signal.SIG_DFL)
     write_lesson(checkout, ["import os, tempfile, time\nwith tempfile.TemporaryDirectory() as folder:\n"
                             "    with open('pid', 'w') as file: file.write(f'{os.getpid()} ')\n    time.sleep(60)"])
     files = lambda: {path for path in checkout.rglob("*") if "__pycache__" not in path.parts}
     before = files()
-    with subprocess.Popen([*PROGRAM, "run", "04", "--quick"], cwd=checkout, env=environment(checkout), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*PROGRAM, "run", "04", "--quick"], cwd=checkout, env=environment(checkout), stdout=subprocess.PIPE, text=True,
+                          preexec_fn=begin) as process:
         note = checkout / "nbs" / "pid"
         kernel = int(wait_for(lambda: note.is_file() and note.read_text().endswith(" ") and note.read_text()))
         process.send_signal(number)
