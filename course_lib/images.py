@@ -63,7 +63,7 @@ def is_ready(
     plain = image.format == "JPEG" and image.mode == "RGB" and max(image.size) <= max_size
     return plain and {segment for segment, _ in image.applist} <= {"APP0", "APP14"} # which say how to read the pixels
 
-# %% ../nbs/lib/19_images.ipynb #3e5a67fe
+# %% ../nbs/lib/19_images.ipynb #7db90dbb
 @dataclass(frozen=True)
 class Resized:
     "What came of one picture"
@@ -74,6 +74,7 @@ class Resized:
     why:str=""  # Where it failed: why
     copy:Picture|None=None # What is known about a copy that was made now
 
+# %% ../nbs/lib/19_images.ipynb #764e3aa3
 def make_copy(
     row:Resized, # The names of original and copy
     path:Path,   # Folder of the originals
@@ -182,7 +183,7 @@ def resize_all(
         done = for_each_picture(lambda file: work(rows[file]), [file for file in rows if not rows[file].status], f"small copies to {dest.name}")
     return ResizeReport(dest, list((rows | {path/row.file: row for row in done}).values()))
 
-# %% ../nbs/lib/19_images.ipynb #762c63fc
+# %% ../nbs/lib/19_images.ipynb #3449211e
 NOT_IN_NAMES = set('<>:"/\\|?*')
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))} # on Windows
 
@@ -192,7 +193,8 @@ def class_fault(
     "Why a name cannot be that of a folder with photos"
     if not isinstance(name, str) or not name.strip(): return "it must be a word"
     if len(name) > 60: return f"it has {len(name)} characters, and 60 are possible"
-    if wrong := sorted(sign for sign in name if sign in NOT_IN_NAMES or not sign.isprintable()): return f"{wrong[0]!r} cannot be in the name of a folder"
+    wrong = [sign for sign in name if sign in NOT_IN_NAMES or not sign.isprintable()]
+    if wrong: return f"{wrong[0]!r} cannot be in the name of a folder"
     if name != name.strip(" .") or name.startswith("-"): return "it begins or ends with a dot, a space or a dash"
     if name.partition(".")[0].lower() in RESERVED: return "Windows keeps this name for itself"
     if name.lower() in PARTS: return "it is the name of a part of the data"
@@ -261,7 +263,7 @@ def credits_of(
     return {made[file]: {"file": made[file]} | {name: getattr(record, name) for name in CREDIT_COLUMNS[1:]}
             for file, record in records.items() if file in made}
 
-# %% ../nbs/lib/19_images.ipynb #faaf92d1
+# %% ../nbs/lib/19_images.ipynb #b3a81908
 class PhotoSet:
     "A data set of photos, and how it came about"
     def __init__(self,
@@ -275,13 +277,16 @@ class PhotoSet:
         self.counts = {name: len(list((path/name).glob("*.jpg"))) for name in downloads}
 
     def __str__(self):
-        lines = [f"  {name}: {len(report.rows)} found, {len(report.files)} downloaded, {self.counts[name]} ready" for name, report in self.downloads.items()]
+        lines = [f"  {name}: {len(report.rows)} found, {len(report.files)} downloaded, {self.counts[name]} ready"
+                 for name, report in self.downloads.items()]
         return "\n".join([f"{self.path.name}: {sum(self.counts.values())} photos in {len(self.counts)} classes", *lines, *self.messages])
 
     def __repr__(self): return "\n".join([str(self), *map(repr, [*self.downloads.values(), self.resized, self.check])])
     def _repr_html_(self): return f"<pre>{escape(str(self))}</pre>{self.check._repr_html_()}"
 
-# %% ../nbs/lib/19_images.ipynb #dec78f2d
+# %% ../nbs/lib/19_images.ipynb #79b2ac0f
+LIMITS = Limits() # The usual ones, from `course_lib.download`
+
 def nothing_left(
     name:str,  # Class
     words:str, # What was found
@@ -291,9 +296,7 @@ def nothing_left(
     reasons = "; ".join(f"{why} ({count}x)" for why, count in Counter(failure.why for failure in failures).most_common(3))
     return CourseError(f"No photo of the class {name!r} can be used. Search for other words, or run this again later.\n{words}\n{reasons}")
 
-# %% ../nbs/lib/19_images.ipynb #8cb3d31d
-LIMITS = Limits() # The usual ones, from `course_lib.download`
-
+# %% ../nbs/lib/19_images.ipynb #5dd52e40
 def build_dataset(
     searches,               # {class: terms to search for}, such as {'bird': ['bird photo', 'bird in the sun'], 'forest': ['forest photo']}
     dest,                   # Folder for the data set; each class gets a subfolder
@@ -320,5 +323,6 @@ def build_dataset(
         move_aside(dest, [fault for fault in check.faults if fault.kind in REJECTED and fault.file in new])
         write_credits(dest, known | credits)
     built = PhotoSet(dest, downloads, resized, check, messages)
-    if empty := [name for name, count in built.counts.items() if not count]: raise nothing_left(empty[0], str(built), [*resized.failed, *check.faults])
+    empty = [name for name, count in built.counts.items() if not count]
+    if empty: raise nothing_left(empty[0], str(built), [*resized.failed, *check.faults])
     return built

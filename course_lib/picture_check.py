@@ -13,7 +13,7 @@ __all__ = ['SUFFIXES', 'FOREIGN', 'MOST_PIXELS', 'TURNS', 'EXIF_ORIENTATION', 'S
            'rejected_folder', 'read_log', 'write_log', 'free_name', 'refuse_shared', 'move_aside', 'restore',
            'thumbnail_html', 'faults_html', 'PictureReport', 'report_on', 'check_images']
 
-# %% ../nbs/lib/18_picture_check.ipynb #eecffff0
+# %% ../nbs/lib/18_picture_check.ipynb #e809e2d0
 import base64, csv, os, warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +25,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from fastcore.basics import patch
 from PIL import Image
 
 from .data import data_home, datasets
@@ -187,9 +188,9 @@ class Fault:
     why:str      # In words
     other:str="" # The picture that it looks like, as a path below the folder
 
-# %% ../nbs/lib/18_picture_check.ipynb #c2ad571d
+# %% ../nbs/lib/18_picture_check.ipynb #2845ca8c
 LEAST_SIDE = 32
-MODES = {"CMYK": "the colours of printing ink (CMYK)", "I": "16 bits a pixel", "F": "fractions as pixels"} # {beginning of a mode: words}; other modes do no harm
+MODES = {"CMYK": "the colours of printing ink (CMYK)", "I": "16 bits a pixel", "F": "fractions as pixels"} # {mode: words}
 
 def tiny_words(
     size:tuple, # (width, height) in pixels
@@ -365,7 +366,7 @@ def move_aside(
             moved.append(kept)
     return moved
 
-# %% ../nbs/lib/18_picture_check.ipynb #c7310ee9
+# %% ../nbs/lib/18_picture_check.ipynb #9b03ccc6
 def restore(
     path,       # Folder from which pictures were rejected
     files=None, # Pictures to restore, such as ['bird/1.jpg']; all of them by default
@@ -375,7 +376,8 @@ def restore(
     wanted = {files} if isinstance(files, str) else None if files is None else set(files)
     here = [row for row in rows if (folder/row["kept_as"]).is_file()]
     if unknown := (wanted or set()) - {row["file"] for row in here}:
-        raise CourseError(f"{min(unknown)} is not among the {len(here)} rejected pictures of {path.name}. The table {LOG} in {folder.name} has them all.")
+        raise CourseError(f"{min(unknown)} is not among the {len(here)} rejected pictures of {path.name}. "
+                          f"The table {LOG} in {folder.name} has them all.")
     with disk_errors(path):
         for row in here:
             if wanted is not None and row["file"] not in wanted: continue
@@ -414,7 +416,7 @@ def faults_html(
             f"<td>{escape(fault.file)}<br>{escape(fault.why)}</td></tr>" for fault in faults]
     return f"<table><tr><th>picture</th><th>looks like</th><th>fault</th><th>why</th></tr>{''.join(rows)}</table>"
 
-# %% ../nbs/lib/18_picture_check.ipynb #738dceb9
+# %% ../nbs/lib/18_picture_check.ipynb #04724348
 class PictureReport:
     "What is wrong with the pictures of a folder"
     def __init__(self,
@@ -433,16 +435,6 @@ class PictureReport:
         import pandas as pd
         return pd.DataFrame([vars(fault) for fault in self.faults], columns=["file", "kind", "why", "other"])
 
-    def reject(self,
-        kinds=tuple(REJECTED), # Kinds of faults, of `KINDS`
-    ) -> list[Path]: # Where the pictures are now
-        "Move the pictures with such faults to the folder beside this one; `restore` undoes it"
-        kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-        for kind in kinds:
-            if kind not in KINDS: raise CourseError(f"There is no fault called {kind!r}. {did_you_mean(str(kind), KINDS)}")
-        refuse_shared(self.path)
-        return move_aside(self.path, [fault for fault in self.faults if fault.kind in kinds])
-
     def __str__(self):
         found = ", ".join(f"{count} {kind}" for kind, count in self.kinds().items())
         return f"{self.path.name}: {self.count:,} pictures, {found or 'no fault found'}"
@@ -453,6 +445,18 @@ class PictureReport:
         left = len(self.faults) - MOST_SHOWN
         more = f"<p>{left} more are in <code>table()</code>.</p>" if left > 0 else ""
         return f"<p>{escape(str(self))}</p>" + (faults_html(self.path, self.faults[:MOST_SHOWN]) if self.faults else "") + more
+
+# %% ../nbs/lib/18_picture_check.ipynb #085227db
+@patch
+def reject(self:PictureReport,
+    kinds=tuple(REJECTED), # Kinds of faults, of `KINDS`
+) -> list[Path]: # Where the pictures are now
+    "Move the pictures with such faults to the folder beside this one; `restore` undoes it"
+    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+    for kind in kinds:
+        if kind not in KINDS: raise CourseError(f"There is no fault called {kind!r}. {did_you_mean(str(kind), KINDS)}")
+    refuse_shared(self.path)
+    return move_aside(self.path, [fault for fault in self.faults if fault.kind in kinds])
 
 # %% ../nbs/lib/18_picture_check.ipynb #1a30ff59
 def report_on(
