@@ -21,6 +21,7 @@ from .fetch import reachable
 from .project import LessonInfo, find_lesson
 from .results import Measured, Run, Scoreboard, measure, new_run, published, save_run, show_number
 from .standins import RECIPES, build_standin
+import course_lib.standin_photos, course_lib.standin_tables # noqa: F401, so that their recipes are known
 
 # %% ../nbs/lib/06_core.ipynb #ddbd7a37
 def decide_mode(
