@@ -206,7 +206,7 @@ def run_gate(tools, *arguments, **env):
 needs_bash = pytest.mark.skipif(os.name == "nt", reason="the gate is a shell script")
 
 
-SYSTEM = {"chromium": "Chromium", "soffice": "LibreOffice", "node": "Node"}
+SYSTEM = {"chromium": "Chromium", "soffice": "LibreOffice", "node": "Node", "npm": "npm"}
 
 
 def pretend_system(tools, missing=None):

@@ -1,0 +1,37 @@
+"use strict";
+const worker = self;
+const PREFIX = `classify ${worker.registration.scope} `; // Pages of one host share their caches
+const CACHE = PREFIX + APP.version;
+// The page is asked for as its folder: some hosts answer "index.html" with a redirection, which cannot be stored.
+function address(name) { return new URL(name === "index.html" ? "./" : name, worker.registration.scope).href; }
+// The browser itself compares what arrives with the hash.
+function checked(name) {
+    const { sha256 } = APP.files[name], bytes = sha256.match(/../g).map(pair => parseInt(pair, 16));
+    return new Request(`${address(name)}?${sha256.slice(0, 12)}`, { integrity: `sha256-${btoa(String.fromCharCode(...bytes))}` });
+}
+async function store() {
+    const cache = await caches.open(CACHE);
+    await Promise.all(Object.keys(APP.files).map(async (name) => {
+        const response = await fetch(checked(name));
+        if (!response.ok)
+            throw new Error(`${name}: the server answered ${response.status}`);
+        await cache.put(address(name), response);
+    }));
+    await worker.skipWaiting();
+}
+async function forgetOthers() {
+    const others = (await caches.keys()).filter(name => name.startsWith(PREFIX) && name !== CACHE);
+    await Promise.all(others.map(name => caches.delete(name)));
+    await worker.clients.claim();
+}
+async function answer(request) {
+    const wanted = request.url.replace(/index\.html(?=[?#]|$)/, "");
+    return await caches.match(wanted, { cacheName: CACHE, ignoreSearch: true }) ?? fetch(request);
+}
+worker.addEventListener("install", event => event.waitUntil(store()));
+worker.addEventListener("activate", event => event.waitUntil(forgetOthers()));
+worker.addEventListener("fetch", event => {
+    const { request } = event;
+    if (request.method === "GET" && request.url.startsWith(worker.registration.scope))
+        event.respondWith(answer(request));
+});
