@@ -147,6 +147,8 @@ def those(wanted):
 
 
 COVERED = {
+    "01_intro": (48, "I", 22),
+    "02_deployment": (48, "D", 16),
     "03_foundations": (39, "F", 11),
     "04_mnist": (37, "M", 8),
 } # {lesson: (questions, letter of its rows in the table of contents, last row with questions)}
@@ -200,6 +202,28 @@ def lesson_imports(monkeypatch, tmp_path):
 
 
 NUMBERS = {
+    "01_intro": {
+        "squish": "(192/200)/(192/400)",
+        "no-error-in-twenty": "100*0.9**20",
+        "answers-for-one-picture": "torch.zeros(32, 96, 128).argmax(dim=0).numel()",
+        "y-range-in-the-middle": "0.5 + (5.5 - 0.5)*torch.tensor(0.).sigmoid().item()",
+        "where-it-turns": "1 + torch.tensor([0.58, 0.50, 0.47, 0.49, 0.55, 0.64]).argmin().item()",
+        "eight-of-eight": "512*0.5**8",
+        "row-of-a-tone": "500/(8000/256)",
+        "gramian-pixel": "(2*torch.tensor(0.).arccos()).cos().item()",
+        "one-of-twenty": "100*(1 - 0.95**20)",
+    },
+    "02_deployment": {
+        "lost-by-cropping": "100*(1 - 200*200/(300*200))",
+        "smallest-crop": "(0.25*400*400)**0.5",
+        "recall-of-black-bears": "100*36/(36 + 9 + 0)",
+        "faults-in-validation": "100*4/100",
+        "one-error-of-thirty": "100/30",
+        "standard-error": "100*(0.1*0.9/100)**0.5",
+        "faster-network": "(10 + 30)/(10 + 30/3)",
+        "false-alarms": "2000*(1 - 0.99)",
+        "one-round-of-the-loop": "100*60**2/(60**2 + 40**2)",
+    },
     "03_foundations": {
         "partial": "3*(-1)**2 + 2*(-1) + 1",
         "mse-by-hand": "F.mse_loss(torch.tensor([5., 1., 4., 3.]), torch.tensor([3., 3., 1., 2.])).item()",
@@ -246,6 +270,22 @@ def test_broadcasting_choices(lesson_imports):
     for choice in BY_ID["04_mnist", "broadcasting"].choices:
         first, second = code_in(choice.text)
         assert (works(f"(torch.zeros{first} - torch.zeros{second}).shape", lesson_imports) is not None) == choice.right, choice.text
+
+
+def test_breed_choices():
+    names = {"great_pyrenees_173.jpg": "great_pyrenees", "Bengal_7.jpg": "Bengal"}
+    for choice in BY_ID["01_intro", "breed-from-the-name"].choices:
+        found = [works(code_in(choice.text)[0], {"re": re, "name": name}) for name in names]
+        assert (found == list(names.values())) == choice.right, choice.text
+
+
+def test_probability_choices(lesson_imports):
+    torch = lesson_imports["torch"]
+    names = {"label": "grizzly", "index": torch.tensor(1), "probs": torch.tensor([0.02, 0.95, 0.03]).numpy()}
+    for choice in BY_ID["02_deployment", "probability-of-the-label"].choices:
+        try: found = eval(code_in(choice.text)[0], names)
+        except IndexError: found = None
+        assert (found == names["probs"].max()) == choice.right, choice.text
 
 
 def test_list_comprehension_choices():
@@ -305,6 +345,73 @@ def test_update_without_no_grad_is_refused(lesson_imports):
 
 
 CLAIMS = {
+    "01_intro": {
+        "where-the-label-is": "label_of(Path('elsewhere/0018.jpg')) == 'forest'",
+        "squish": "close([stretch], [2], 1e-9)",
+        "no-error-in-twenty": "close([perfect.item()], [0.1216], 0.005)",
+        "breed-from-the-name": "cut == matched == ['great_pyrenees', 'Bengal']",
+        "all-lower-case": "(before, after) == (['cat', 'dog'], ['dog', 'dog'])",
+        "answers-for-one-picture": "mask.shape == (96, 128) and mask.numel() == 12288 and mask.max() == 31",
+        "three-steps-for-tables": "filled.tolist() == [20, 30, 30, 50] and close([normal.mean().item(), normal.std().item()], [0, 1], 1e-6)",
+        "y-range-in-the-middle": "close([rating(0), rating(2.2)] + [rating(s, high=5.) for s in (2.2, 5, 10)], [3, 5, 4.55, 4.97, 4.9998], 0.005)"
+                                 " and rating(2.2) >= 5 > rating(10, high=5.)",
+        "labels-for-free": "examples[3] == (['the', 'film', 'was', 'a'], 'joy') and len(examples) == 6",
+        "neuron-of-1943": "both == [False, False, False, True] and at_least_one == [False, True, True, True]",
+        "first-machine": "not fired and weights @ x > 0",
+        "one-layer": "table == [0, 1, 1, 0]",
+        "which-is-a-weight": "value(mine, 1) > value(yours, 1) and value(mine, 3) < value(yours, 3)",
+        "by-feel": "close(weights.tolist(), [1, 3], 0.05)",
+        "general-search": "abs(helpful @ by_luck) < 0.004",
+        "same-architecture": "mine(x) != yours(x) and mine.weight.shape == yours.weight.shape",
+        "loss-moves-metric-does-not": "close(losses, [0.43, 0.16], 0.005) and accuracies == [1, 1]",
+        "head": "model(torch.rand(5, 8)).shape == (5, 2)",
+        "neither-of-the-two": "close([likely[1].item(), strange[1].item()], [0.97]*2, 0.005)",
+        "patrols": "close([share_after(24, torch.tensor([first, 10.])) for first in (11., 10.)], [0.68, 0.5], 0.005)",
+        "where-it-turns": "best == 3",
+        "eight-of-eight": "1.5 < winners < 2.5",
+        "new-in-the-same-way": "leaked > 0.7 and not clean and by_person.sum() == 8",
+        "edges-first": "F.conv2d(picture, upright)[0, 0, 0].tolist() == [0, 0, 1, 0, 0]",
+        "row-of-a-tone": "strength.mean(dim=1).argmax() == 16 and strength.shape[0] == 129",
+        "no-flip": "(heard.tolist(), turned.tolist()) == ([0, 1, 2, 3], [3, 2, 1, 0])",
+        "gramian-pixel": "close([field[1, 1].item(), field[0, 0].item(), field[0, 2].item()], [-1, 1, -1], 1e-6)",
+        "p-value": "close([p.item()], [0.03], 0.004)",
+        "one-of-twenty": "close([(p_values < 0.05).any(dim=1).float().mean().item()], [0.64], 0.01)",
+        "small-but-significant": "close(list(ratios.values()), [0.4, 5.66], 0.01)",
+        "bookshop": "(anyway.argmax(), gain.argmax()) == (0, 2) and close(gain.tolist(), [0.02, 0.05, 0.3], 1e-6)",
+        "forgetting": "first < 0.01 and rehearsed < 0.01 and after > 0.1",
+    },
+    "02_deployment": {
+        "no-better-than-guessing": "close([same_each_time.item()], [2/3], 1e-6)",
+        "what-each-way-costs": "crop.shape == squish.shape == (1, 3, 200, 200) and pad.shape == (1, 3, 300, 300)"
+                               " and close([(pad == 0).float().mean().item()], [1/3], 1e-3)",
+        "lost-by-cropping": "close([lost, border], [33.3, 33.3], 0.05)",
+        "smallest-crop": "smallest == 200",
+        "item-or-batch": "batch.shape == turned.shape == (2, 3, 128, 128) and (turned[..., 0] == batch[..., -1]).all()",
+        "own-transform": "(in_training[:, 0] == in_training[:, 2]).all() and (in_validation == xb).all() and not (in_training == xb).all()",
+        "recall-of-black-bears": "close(recall.tolist() + precision.tolist() + [accuracy.item()], [0.8, 0.89, 1, 0.9, 0.82, 0.97, 0.883], 0.005)",
+        "which-has-the-top-loss": "close(losses.tolist(), [0.82, 0.67, 0.07, 4.61], 0.005)",
+        "why-train-first": "found == 30",
+        "decisions-belong-to-files": "(hit, meant) == (['t4.jpg'], ['b5.jpg'])",
+        "faults-in-validation": "reported == 4",
+        "one-error-of-thirty": "close([step], [3.33], 0.005)",
+        "up-and-down": "close(shares, [0.19, 0.32, 0.26, 0.14], 0.02)",
+        "standard-error": "close([spread.item()], [0.03], 0.001)",
+        "a-fair-comparison": "paired < alone/2",
+        "probability-of-the-label": "close([probs[index].item(), probs[vocab.index(label)].item()], [0.95]*2, 1e-6)",
+        "function-in-another-file": "len(stored) < 100 and b'basename' in stored and pickle.loads(stored) is basename",
+        "when-it-runs": "loaded == 42",
+        "data-only": "load(Surprise()) == 'refused' and load({'weight': torch.ones(2)})['weight'].tolist() == [1, 1]",
+        "weights-are-not-enough": "known['vocab'][answer] == 'bear'",
+        "what-gradio-needs": "close(list(to_labels(torch.tensor([0.1, 0.7, 0.2])).values()), [0.1, 0.7, 0.2], 1e-6)",
+        "tiny-model-file": "100 < len(pointer) < 140",
+        "on-click": "said == ['grizzly']",
+        "faster-network": "(speed_up, limit) == (2, 4)",
+        "data-for-recommendations": "(by_habit, by_gain) == (0, 1)",
+        "rooms-from-a-search": "close([together, *apart.values()], [0.94, 0.98, 0.52], 0.005)",
+        "false-alarms": "5 < alarms[0] < 40 and alarms[1] > 1500",
+        "one-round-of-the-loop": "close(shares[:1], [0.692], 0.001) and shares[-1] > 0.9 and shares == sorted(shares)",
+        "tables-by-deep-learning": "close(errors, [0.25, 0.25, 0.125], 0.03)",
+    },
     "03_foundations": {
         "partial": "(f(-1), f(0), f(1)) == (2, 1, 6)",
         "seeded-noise": "(draw(42) == draw(42)).all() and (draw(42) != draw(43)).all()",
