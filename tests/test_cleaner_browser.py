@@ -1,0 +1,199 @@
+"The cleaner in a real JupyterLab, used with mouse and keyboard: nothing that was marked gets lost, and all that was moved comes back"
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from browser import start_browser
+from PIL import Image, ImageDraw
+
+KINDS = ("circle", "square", "triangle")
+CELLS = ("""from pathlib import Path
+import os
+from course_lib.cleaner import Cleaner
+Path("kernel.txt").write_text(str(os.getpid()))
+rows = [(file, file.parent.name, int(file.stem[-1]), "train" if int(file.stem[-1]) % 2 else "valid", "square", 0.9) for file in sorted(Path("shapes").rglob("*.png"))]""",
+         "Cleaner(rows)", "1 + 1")
+FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
+
+
+# A notebook with pictures, and Jupyter to open it
+
+def draw(kind, file):
+    picture = Image.new("RGB", (120, 90), "#e2efdc")
+    draw = ImageDraw.Draw(picture)
+    {"circle": draw.ellipse, "square": draw.rectangle, "triangle": lambda box, fill: draw.regular_polygon((60, 45, 35), 3, fill=fill)}[kind]((30, 15, 90, 75), fill="#2f5d8a")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(file)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    "A folder with a notebook and eighteen pictures; two squares lie among the circles"
+    work = tmp_path/"work"
+    for kind in KINDS:
+        for number in range(6): draw("square" if kind == "circle" and number > 3 else kind, work/"shapes"/kind/f"{kind}-{number}.png")
+    cells = [{"cell_type": "code", "id": f"cell-{number}", "metadata": {}, "source": source, "outputs": [], "execution_count": None} for number, source in enumerate(CELLS)]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    (work/"clean.ipynb").write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
+    return work
+
+
+def contents(folder): return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.png")}
+
+
+@contextmanager
+def jupyter(work, home, seconds=90):
+    "JupyterLab on a free port of this machine; the address of the notebook"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address, token = f"http://127.0.0.1:{free.getsockname()[1]}", secrets.token_hex(16)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={address.rpartition(':')[2]}", "--ServerApp.port_retries=0",
+               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True",
+               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"] # It asks nobody
+    folders = {name: str(home/name.lower()) for name in FOLDERS}
+    with open(home/"jupyter.log", "w", encoding="utf-8") as log:
+        process = subprocess.Popen(command, cwd=work, env=os.environ | folders | {"NO_PROXY": "*"}, stdout=log, stderr=log)
+        try:
+            wait_for_server(f"{address}/api?token={token}", process, home/"jupyter.log", seconds)
+            yield f"{address}/lab/tree/clean.ipynb?token={token}"
+        finally:
+            process.terminate() # Ends the kernels too
+            try: process.wait(20)
+            except subprocess.TimeoutExpired: process.kill(); process.wait(10)
+
+
+def wait_for_server(url, process, log, seconds):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with urlopen(url, timeout=5): return
+        except (URLError, ConnectionError, TimeoutError):
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+            assert time.monotonic() < end, f"Jupyter did not start within {seconds} s"
+            time.sleep(0.1)
+
+
+# What a visitor does
+
+class Visitor:
+    "Somebody in front of the notebook"
+    def __init__(self, page, work):
+        self.page, self.work = page, work
+        self.page.wait_for("!!window.jupyterapp && !!document.querySelector('.jp-Notebook .jp-Cell')", 90)
+        self.page.click(".jp-Notebook .jp-Cell .jp-InputPrompt")
+        self.run()
+
+    def run(self):
+        "Run all cells once the kernel is there"
+        self.page.wait_for("!!jupyterapp.shell.currentWidget?.sessionContext", 30)
+        self.page.wait_for("(() => {const now = jupyterapp.shell.currentWidget.sessionContext;"
+                           "return now.isReady && now.session?.kernel?.connectionStatus === 'connected' && now.session.kernel.status === 'idle'})()", 90)
+        self.page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.wait_for("document.querySelector('.jp-Cell:nth-of-type(3) .jp-OutputArea-output')?.innerText.trim() === '2'"
+                           " || [...document.querySelectorAll('.jp-OutputArea-executeResult')].some(output => output.innerText.trim().endsWith('2'))", 90)
+        self.wait_for_cards(12)
+
+    def wait_for_cards(self, count): self.page.wait_for(f"document.querySelectorAll('.cleaner-card').length === {count}", 30)
+
+    def files(self):
+        "The names on the cards"
+        return self.page.evaluate("[...document.querySelectorAll('.cleaner-card .widget-dropdown .widget-label')].map(label => label.innerText)")
+
+    def choose(self, description, words):
+        "Choose from the menu beside or below some words"
+        self.page.wait_for(f"{menu_of(description)} !== undefined")
+        self.page.evaluate(f"""(() => {{const menu = {menu_of(description)};
+            menu.value = [...menu.options].find(option => option.text === {json.dumps(words)}).value;
+            menu.dispatchEvent(new Event("change", {{bubbles: true}}))}})()""")
+
+    def chosen(self, description): return self.page.evaluate(f"{menu_of(description)}.selectedOptions[0].text")
+
+    def focus(self, description): self.page.evaluate(f"{menu_of(description)}.focus()")
+
+    def click(self, words):
+        "Press a button of the cleaner with the mouse"
+        self.page.evaluate(f"[...document.querySelectorAll('.cleaner button')].find(button => button.innerText === {json.dumps(words)}).id = 'wanted'")
+        self.page.wait_for("!document.querySelector('#wanted').disabled")
+        self.page.click("#wanted")
+        self.page.evaluate("document.querySelector('#wanted').id = ''")
+
+    def wait_for_message(self, words): self.page.wait_for(f"document.querySelector('.cleaner-message')?.innerText.includes({json.dumps(words)})")
+
+    def wait_for_decisions(self, decisions):
+        "What is on the disk, once it is what it should be"
+        file, end = self.work/"shapes-cleaning"/"decisions.json", time.monotonic() + 20
+        while (found := json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None) != decisions:
+            assert time.monotonic() < end, f"{found} instead of {decisions}; {self.page.errors}"
+            time.sleep(0.05)
+
+
+def menu_of(description):
+    "A menu, in JavaScript"
+    return f"[...document.querySelectorAll('.cleaner .widget-dropdown')].find(part => part.innerText.trim().startsWith({json.dumps(description)}))?.querySelector('select')"
+
+
+def test_marks_apply_and_undo(desk, tmp_path):
+    before, home = contents(desk/"shapes"), tmp_path/"home"
+    home.mkdir()
+    with jupyter(desk, home) as address, start_browser(tmp_path) as browser:
+        visitor = Visitor(browser.page(address, width=1400, height=1100), desk)
+        first = {"circle/circle-5.png": "move to square"}
+        visitor.choose("Class", "circle")
+        visitor.wait_for_cards(6)
+        assert visitor.files()[0] == "circle-5.png" # The worst first
+        visitor.choose("circle-5.png", "square")
+        visitor.wait_for_decisions(first)
+
+        visitor.choose("Class", "triangle") # Another class, another part: fastai's widget would have forgotten by now
+        visitor.choose("Part", "valid")
+        visitor.wait_for_cards(3)
+        visitor.focus("triangle-4.png")
+        for key in "dd": visitor.page.press(key) # In JupyterLab this deletes a cell, unless it is told not to
+        visitor.page.press("Tab")
+        visitor.page.press("k")
+        second = first | {"triangle/triangle-4.png": "delete", "triangle/triangle-2.png": "keep"}
+        visitor.wait_for_decisions(second)
+        assert visitor.page.evaluate("document.querySelectorAll('.jp-Notebook .jp-Cell').length") == len(CELLS)
+        assert visitor.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid" # One sees where one is
+
+        os.kill(int((desk/"kernel.txt").read_text()), signal.SIGKILL)
+        visitor.page.wait_for("!!document.querySelector('.jp-Dialog')", 60)
+        visitor.page.click(".jp-Dialog .jp-mod-accept")
+        killed = (desk/"kernel.txt").read_text()
+        visitor.run()
+        assert (desk/"kernel.txt").read_text() != killed
+        visitor.choose("Class", "circle")
+        visitor.wait_for_cards(6)
+        assert visitor.chosen("circle-5.png") == "square"
+
+        visitor.choose("circle-4.png", "square")
+        second["circle/circle-4.png"] = "move to square"
+        visitor.wait_for_decisions(second)
+        visitor.click("Apply…")
+        visitor.page.wait_for("document.querySelector('.cleaner-plan').innerText.includes('shapes/square/circle-5.png')")
+        assert contents(desk/"shapes") == before # Nothing without consent
+        visitor.click("Apply")
+        visitor.wait_for_message("Done")
+        moved = {"circle/circle-5.png": "square/circle-5.png", "circle/circle-4.png": "square/circle-4.png"}
+        after = {moved.get(name, name): content for name, content in before.items() if name != "triangle/triangle-4.png"}
+        assert contents(desk/"shapes") == after
+        assert contents(desk/"shapes-cleaning") == {"trash/1/triangle/triangle-4.png": before["triangle/triangle-4.png"]}
+        visitor.wait_for_decisions({"triangle/triangle-2.png": "keep"})
+        visitor.wait_for_cards(4)
+
+        visitor.click("Undo")
+        visitor.wait_for_message("Taken back")
+        assert contents(desk/"shapes") == before
+        assert contents(desk/"shapes-cleaning") == {}
+        visitor.wait_for_decisions(second)
+        visitor.wait_for_cards(6)
+        assert visitor.chosen("circle-5.png") == "square"
