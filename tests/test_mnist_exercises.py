@@ -1,38 +1,21 @@
 "The exercises of lesson 04: right answers pass, every known mistake is named, and no message gives the answer away."
-import ast
 import inspect
-import json
-import linecache
 import re
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from exercise_page import Page, cells, statements
 
 from course_lib import mnist_exercises
-from course_lib.mnist_exercises import check
 
-ROOT = Path(__file__).resolve().parent.parent
-NAMES = list(check.exercises)
-FUNCTIONS = [name for name in NAMES if not check.exercises[name].methods]
-
-def cells(path):
-    "Source of each cell of a notebook, by id"
-    return {cell["id"]: "".join(cell["source"]) for cell in json.loads((ROOT/path).read_text(encoding="utf-8"))["cells"]}
-
-SOLUTIONS = cells("nbs/solutions/04_mnist.ipynb")
-MISTAKES = [cell for cell in SOLUTIONS if cell.startswith("mistake-")]
-
-def run(source, cell):
-    "Run a cell's source with the names that a learner has, its lines known to tracebacks as in a notebook"
-    linecache.cache[cell] = len(source), None, source.splitlines(True), cell
-    names = {"torch": torch, "F": F, "check": check}
-    exec(compile(source, cell, "exec"), names)
-    return names
+PAGE = Page("04_mnist", mnist_exercises, torch=torch, F=F)
+CHECK, NAMES = PAGE.check, PAGE.exercises
+FUNCTIONS = [name for name in NAMES if not CHECK.exercises[name].methods]
 
 @pytest.fixture(autouse=True)
-def forget(): check.forget()
+def forget(): CHECK.forget()
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
@@ -44,9 +27,9 @@ def one_thread():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_solution_passes_every_time(name):
-    answer = run(SOLUTIONS[f"solution-{name}"], f"solution-{name}")[name]
+    answer = PAGE.solution(name)
     for _ in range(10):
-        verdict = check.exercises[name](answer)
+        verdict = CHECK.exercises[name](answer)
         assert verdict, verdict
 
 CAUSES = {
@@ -67,17 +50,16 @@ CAUSES = {
 }
 
 def test_every_mistake_on_the_page_is_tested():
-    assert {cell.removeprefix("mistake-") for cell in MISTAKES} == set(CAUSES)
-    assert {name for name in NAMES if sum(cell.startswith(f"mistake-{name}-") for cell in MISTAKES) < 2} == set()
+    assert set(PAGE.mistakes) == set(CAUSES)
+    assert {name for name in NAMES if sum(cell.startswith(f"{name}-") for cell in CAUSES) < 2} == set()
 
 @pytest.mark.parametrize("mistake", CAUSES)
 def test_a_mistake_is_refused_and_its_cause_named(mistake):
-    name = mistake.partition("-")[0]
-    answer = run(SOLUTIONS[f"mistake-{mistake}"], mistake)[name]
-    check.forget()
-    first, second = check.exercises[name](answer), check.exercises[name](answer)
+    answer, exercise = PAGE.mistake(mistake), CHECK.exercises[mistake.partition("-")[0]]
+    CHECK.forget() # the cell itself has tried it
+    first, second = exercise(answer), exercise(answer)
     assert first.state == "wrong" and CAUSES[mistake] in first.message
-    assert first.hints == () and check.exercises[name].section in second.hints[0]
+    assert first.hints == () and exercise.section in second.hints[0]
 
 LOSS, CLEAN = "loss = loss_fn(params); loss.backward(); ", "params.grad = None; return loss.item()"
 
@@ -122,13 +104,9 @@ MORE = [
                    "return (x-x.mean(axes, keepdim=True))/(x.var(axes, correction=0, keepdim=True)+eps).sqrt()", "`gamma` and `beta` do nothing"),
 ]
 
-def written(name, body):
-    "A learner's function with this body, under the exercise's own signature"
-    return run(f"def {check.exercises[name].form}:\n    {body}\n", f"answer-{name}")[name]
-
 @pytest.mark.parametrize("name, body, cause", MORE, ids=[f"{name}-{i}" for i, (name, *_) in enumerate(MORE)])
 def test_more_mistakes(name, body, cause):
-    verdict = check.exercises[name](written(name, body))
+    verdict = PAGE.try_out(name, body)
     assert verdict.state == "wrong" and cause in verdict.message, verdict
 
 # Other right ways, which a fair check accepts
@@ -155,31 +133,20 @@ OTHERS = [
 
 @pytest.mark.parametrize("name, body", OTHERS, ids=[f"{name}-{i}" for i, (name, _) in enumerate(OTHERS)])
 def test_other_right_answers_pass(name, body):
-    verdict = check.exercises[name](written(name, body))
+    verdict = PAGE.try_out(name, body)
     assert verdict, verdict
-
-def squeeze(text): return re.sub(r"\s", "", text)
-
-def statements(source):
-    "Each line of a solution that says something, without blanks"
-    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt))
-    lines = {line.strip() for node in nodes for line in ast.unparse(node).splitlines()}
-    return {squeeze(line) for line in lines if line and not line.startswith(("def ", "class ", "for ", "if "))}
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_message_contains_a_line_of_the_solution(name):
-    solution = statements(SOLUTIONS[f"solution-{name}"])
-    assert solution
-    for mistake in (cell for cell in MISTAKES if cell.startswith(f"mistake-{name}-")):
-        answer = run(SOLUTIONS[mistake], mistake)[name]
-        said = squeeze("".join(repr(check.exercises[name](answer)) for _ in range(4)))
-        own = statements(SOLUTIONS[mistake]) # the learner's line is quoted where it raises
-        assert [line for line in solution-own if line in said] == []
+    for mistake in (cell for cell in PAGE.mistakes if cell.startswith(f"{name}-")):
+        answer = PAGE.mistake(mistake)
+        said = "".join(repr(CHECK.exercises[name](answer)) for _ in range(4))
+        own = statements(PAGE.mistakes[mistake]) # the learner's line is quoted where it raises
+        assert [line for line in PAGE.left_of_solution(name, said) if line not in own] == []
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_module_does_not_contain_a_line_of_the_solution(name):
-    module = squeeze(Path(mnist_exercises.__file__).read_text(encoding="utf-8"))
-    assert [line for line in statements(SOLUTIONS[f"solution-{name}"]) if line in module] == []
+    assert PAGE.left_of_solution(name, Path(mnist_exercises.__file__).read_text(encoding="utf-8")) == []
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("body, state, cause", [
@@ -187,14 +154,14 @@ def test_the_module_does_not_contain_a_line_of_the_solution(name):
     ("return object()", "wrong", "Tried"),
 ])
 def test_what_can_go_wrong_with_any_function(name, body, state, cause):
-    verdict = check.exercises[name](written(name, body))
+    verdict = PAGE.try_out(name, body)
     assert (verdict.state, cause in verdict.message) == (state, True), verdict
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_lesson_asks_what_the_check_tries(name):
-    lesson, exercise = cells("nbs/04_mnist.ipynb"), check.exercises[name]
+    lesson, exercise = cells("nbs/04_mnist.ipynb"), CHECK.exercises[name]
     source = lesson["ex-" + name.lower().replace("_", "-")]
-    skeleton = run(source, f"ex-{name}")[name]
+    skeleton = PAGE.run(source, f"ex-{name}")[name]
     assert exercise(skeleton).state == "not done" and source.endswith(f"\ncheck.{name}({name})")
     assert f"{name}{inspect.signature(skeleton)}" == exercise.form.replace("1e-5", "1e-05") and skeleton.__doc__ == exercise.prompt
     headings = re.findall(r"^#+ (.+)$", "\n".join(lesson.values()), re.M)

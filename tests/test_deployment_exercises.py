@@ -1,0 +1,229 @@
+"The exercises of lesson 02: right answers pass, every known mistake is named, and no message gives the answer away."
+import hashlib
+import inspect
+import math
+import random
+import re
+import statistics
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from exercise_page import Page, cells, statements
+
+from course_lib import deployment_exercises
+
+PAGE = Page("02_deployment", deployment_exercises, torch=torch, F=F, math=math, np=np, random=random, hashlib=hashlib,
+            statistics=statistics, Path=Path)
+CHECK, NAMES = PAGE.check, PAGE.exercises
+
+@pytest.fixture(autouse=True)
+def forget(): CHECK.forget()
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    "Several threads on tiny tensors only wait for each other"
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solution_passes_every_time(name):
+    answer = PAGE.solution(name)
+    for _ in range(20):
+        verdict = CHECK.exercises[name](answer)
+        assert verdict, verdict
+
+# What each mistake on the page is told
+CAUSES = {
+    "new_place-corner": "in the corner instead of the middle", "new_place-pad": "after a pad", "new_place-pixels": "by the pixels of the small",
+    "random_box-side": "Sides of half the length", "random_box-beyond": "reaches beyond the picture", "random_box-seed": "the same seed gave another",
+    "top_losses-largest": "the class that the model is surest of", "top_losses-smallest": "Those are the smallest",
+    "top_losses-softmax": "took a softmax once more",
+    "merge_views-last": "Only the last view is left", "merge_views-back": "`None` was passed over", "merge_views-name": "Names without their folder",
+    "compare_splits-medians": "difference of the two medians", "compare_splits-mean": "That is the mean",
+    "compare_splits-equal": "in which nothing changed was counted",
+    "unsafe_files-hash": "loading it runs what is in it", "unsafe_files-flat": "`extra` was named. Files are named by their path",
+    "unsafe_files-missing": "announced and is not there",
+    "workers_needed-round": "a fraction is rounded up", "workers_needed-rest": "busy all the time", "workers_needed-more": "One too many",
+    "best_action-likely": "Only the most likely class", "best_action-class": "That is the most likely class",
+    "best_action-turned": "a row is a class, a column an action",
+    "domain_scores-farthest": "the farthest class", "domain_scores-spread": "The spread is not in it", "domain_scores-early": "near in all of them",
+}
+
+def test_every_mistake_on_the_page_is_tested():
+    assert set(PAGE.mistakes) == set(CAUSES)
+
+@pytest.mark.parametrize("mistake", CAUSES)
+def test_a_mistake_is_refused_and_its_cause_named(mistake):
+    answer, exercise = PAGE.mistake(mistake), CHECK.exercises[mistake.partition("-")[0]]
+    CHECK.forget() # the cell itself has tried it
+    first, second = exercise(answer), exercise(answer)
+    assert first.state == "wrong" and CAUSES[mistake] in first.message, first
+    assert first.hints == () and exercise.section in second.hints[0]
+
+FIT = "shown = size if method == 'squish' else [(min if method == 'crop' else max)(size)]*2\n    " \
+      "left, top = (size[0]-shown[0])/2, (size[1]-shown[1])/2\n    across, down = (x-left)/shown[0]*side, (y-top)/shown[1]*side\n    "
+BOX = "side = rng.uniform(min_scale, 1)**.5; w, h = int(side*size[0])+1, int(side*size[1])+1\n    " \
+      "w, h = min(w, size[0]), min(h, size[1]); x, y = rng.randint(0, size[0]-w), rng.randint(0, size[1]-h)\n    "
+LOSS = "losses = -probabilities[range(len(targets)), targets].log()\n    "
+MERGE = "marks = {}\n    for view in views: marks.update(view)\n    "
+FALLS = "falls = np.array(before) - np.array(after)\n    "
+PICKLE = "there = {p.relative_to(folder).as_posix(): p for p in folder.rglob('*') if p.is_file()}\n    " \
+         "sha = {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in there.items()}\n    " \
+         "is_pickle = lambda name: Path(name).suffix.lower() in ('.pkl', '.pickle', '.pt', '.pth')\n    "
+WORK = "work = per_second*milliseconds/1000\n    "
+EXPECTED = "expected = torch.einsum('nc,ca->na', probabilities, costs)\n    "
+STEPS = "steps = (features[:, None] - means)/scale\n    "
+
+# Mistakes that the page does not show: (name, source, cause)
+MORE = [
+    ("new_place", f"{FIT}return down, across", "Across and down are swapped"),
+    ("new_place", f"size = size[::-1]\n    {FIT}return across, down", "Width and height of the picture are swapped"),
+    ("new_place", f"method = 'squish'\n    {FIT}return across, down", "after a squish"),
+    ("new_place", f"method = 'crop' if method == 'squish' else method\n    {FIT}return across, down", "after a crop"),
+    ("new_place", FIT.replace("x-left", "x+left").replace("y-top", "y+top") + "return across, down", "in the wrong direction"),
+    ("new_place", f"{FIT}return round(across), round(down)", "goes to `[30, 30]`".replace("`", "")),
+    ("new_place", f"{FIT}return across", "wanted two numbers, across and down"),
+    ("new_place", f"{FIT}return 'left', 'top'", "could not convert string to float"),
+    ("random_box", f"{BOX}return x, y, w, h", "Are the last two its width and height"),
+    ("random_box", f"{BOX}return x+w, y+h, x, y", "is no box"),
+    ("random_box", f"{BOX}return 0, y, size[0], y+h", "has another shape"),
+    ("random_box", f"{BOX}return float(x), y, x+w, y+h", "wanted four whole numbers"),
+    ("random_box", f"{BOX}return 0, 0, *size", "were all the same"),
+    ("random_box", BOX.replace("rng.uniform(min_scale, 1)", "min_scale") + "return x, y, x+w, y+h", "Anything from 30% to 100%"),
+    ("random_box", f"{BOX}x = (size[0]-w)//2; return x, y, x+w, y+h", "across, every box is in the same place"),
+    ("random_box", f"{BOX}y = rng.randint(0, (size[1]-h)//2); return x, y, x+w, y+h", "down, the boxes do not come to both ends"),
+    ("random_box", BOX.replace("x, y =", "part = rng.random(); x, y = round(part*(size[0]-w)), round(part*(size[1]-h)) #") + "return x, y, x+w, y+h", "diagonal"),
+    ("random_box", f"rng = random.Random(1)\n    {BOX}return x, y, x+w, y+h", "were all the same"),
+    ("top_losses", f"{LOSS}losses = -losses\n    return losses.topk(n, largest=False)", "The minus is missing"),
+    ("top_losses", f"{LOSS}order = losses.topk(n).indices.sort().values; return losses[order], order", "in the order of the items"),
+    ("top_losses", "return (1 - probabilities[range(len(targets)), targets]).topk(n)", "their logarithms were not taken"),
+    ("top_losses", "return (-probabilities[range(len(targets)), targets].log10()).topk(n)", "to base 10"),
+    ("top_losses", f"{LOSS}return losses.sort(descending=True)", "All losses came back"),
+    ("top_losses", f"{LOSS}return losses.topk(n).values", "wanted the losses and their positions"),
+    ("top_losses", f"{LOSS}return losses.topk(n).values, torch.arange(n)", "the positions of the items"),
+    ("merge_views", "marks = {}\n    for view in views: marks = view | marks\n    return {p: m for p, m in marks.items() if m}", "should be the last"),
+    ("merge_views", f"{MERGE}return marks", "`None` is no decision"),
+    ("merge_views", f"{MERGE}return list(marks)", "wanted a dictionary"),
+    ("merge_views", "for view in views: views[0].update(view)\n    return {p: m for p, m in views[0].items() if m}", "`views` was changed"),
+    ("merge_views", f"{MERGE}return {{p: m for p, m in marks.items() if m and m != 'keep'}}", "In the end that is `'keep'`, and it is not in what"),
+    ("merge_views", "marks = dict(views[0])\n    for view in views[1:]: marks.update(view)\n    return {p: m for p, m in marks.items() if m}",
+     "IndexError: list index out of range"),
+    ("compare_splits", f"{FALLS}return -np.median(falls), (falls > 0).sum()", "The sign is turned"),
+    ("compare_splits", f"{FALLS}return torch.tensor(falls).median(), (falls > 0).sum()", "`torch.median` takes the lower one"),
+    ("compare_splits", f"{FALLS}return np.sort(falls)[len(falls)//2], (falls > 0).sum()", "half way between the two in the middle."),
+    ("compare_splits", f"{FALLS}return np.median(falls), (falls < 0).sum()", "how many it rose"),
+    ("compare_splits", f"{FALLS}return np.median(falls), (falls > 0).mean()", "the number was asked for"),
+    ("compare_splits", f"{FALLS}return falls, (falls > 0).sum()", "wanted a number"),
+    ("compare_splits", f"{FALLS}return np.median(falls)", "wanted two numbers"),
+    ("unsafe_files", f"{PICKLE}return sorted(name for name in hashes if is_pickle(name) or sha.get(name) != hashes[name])", "Nobody announced it"),
+    ("unsafe_files", f"{PICKLE}return sorted(n for n in {{*sha, *hashes}} if is_pickle(n) or n not in sha or n not in hashes)", "does not have the hash"),
+    ("unsafe_files", PICKLE.replace(".lower()", "") + "return sorted(n for n in {*sha, *hashes} if is_pickle(n) or sha.get(n) != hashes.get(n))",
+     "in capital letters"),
+    ("unsafe_files", PICKLE.replace("rglob", "glob") + "return sorted(n for n in {*sha, *hashes} if is_pickle(n) or sha.get(n) != hashes.get(n))",
+     "`extra/README.md` was named. It is as it was announced"),
+    ("unsafe_files", f"{PICKLE}return {{n for n in {{*sha, *hashes}} if is_pickle(n) or sha.get(n) != hashes.get(n)}}", "wanted a list of names"),
+    ("unsafe_files", f"{PICKLE}return sorted((n for n in {{*sha, *hashes}} if is_pickle(n) or sha.get(n) != hashes.get(n)), reverse=True)",
+     "in the order of the alphabet"),
+    ("unsafe_files", f"{PICKLE}return sorted(str(p) for n, p in there.items() if is_pickle(n) or sha[n] != hashes.get(n))", "by their path below the folder"),
+    ("workers_needed", f"{WORK}return work/busy", "not a whole number of workers"),
+    ("workers_needed", f"{WORK}return math.floor(work/busy) or 1", "a fraction is rounded up"),
+    ("workers_needed", f"{WORK}return math.ceil(work*busy)", "`busy` was multiplied"),
+    ("workers_needed", f"{WORK}return math.ceil(math.ceil(work)/busy)", "rounded up before it was divided"),
+    ("workers_needed", f"{WORK}return math.ceil(1000*work/busy)", "taken for seconds"),
+    ("workers_needed", f"{WORK}return [math.ceil(work/busy)]", "wanted a number"),
+    ("best_action", f"{EXPECTED}return expected.argmax(1)", "the highest expected cost"),
+    ("best_action", "return costs.mean(0).argmin().expand(len(probabilities))", "The probabilities play no part"),
+    ("best_action", "return costs.max(0).values.argmin().expand(len(probabilities))", "whose worst case"),
+    ("best_action", f"{EXPECTED}return expected", "Those are the expected costs"),
+    ("best_action", f"{EXPECTED}return expected.min(1).values", "Which action has them"),
+    ("best_action", "return (probabilities.T@costs).argmin(1)", "cannot be multiplied (3x4 and 3x3)"),
+    ("best_action", f"{EXPECTED}return expected.argmin(1).tolist()", "got `list`"),
+    ("domain_scores", f"{STEPS}return steps.square().mean(2).sqrt().mean(1)", "the mean distance to all classes"),
+    ("domain_scores", "return ((features[:, None]-means).square()/scale).mean(2).sqrt().amin(1)", "after they were squared"),
+    ("domain_scores", "return ((features[:, None]-means)*scale).square().mean(2).sqrt().amin(1)", "multiplied by the spread"),
+    ("domain_scores", f"{STEPS}return steps.norm(dim=2).amin(1)", "That is the sum over the features"),
+    ("domain_scores", f"{STEPS}return steps.square().mean(2).amin(1)", "The root is missing"),
+    ("domain_scores", f"{STEPS}return steps.abs().mean(2).amin(1)", "mean absolute distances"),
+    ("domain_scores", f"{STEPS}return steps.square().mean(2).sqrt()", "Those are the distances to every class"),
+    ("domain_scores", "return torch.cdist(features/scale, means/scale).amin(1)/len(scale)**.5", "`cdist` does the whole exercise"),
+    ("domain_scores", "return ((features - means)/scale).square().mean(1).sqrt()", "wanted `tensor([0, 1.904])`"),
+]
+
+@pytest.mark.parametrize("name, body, cause", MORE, ids=[f"{name}-{i}" for i, (name, *_) in enumerate(MORE)])
+def test_more_mistakes(name, body, cause):
+    verdict = PAGE.try_out(name, body)
+    assert verdict.state == "wrong" and cause in verdict.message, verdict
+
+def test_every_check_is_tried_with_many_mistakes():
+    tried = Counter(mistake.partition("-")[0] for mistake in CAUSES) + Counter(name for name, *_ in MORE)
+    assert set(tried) == set(NAMES) and min(tried.values()) >= 8
+
+# Other right ways, which a fair check accepts
+OTHERS = [
+    ("new_place", f"{FIT}return across, down"),
+    ("new_place", "box = np.array(size) if method == 'squish' else np.full(2, (min if method == 'crop' else max)(size))\n"
+                  "    return torch.tensor(((np.array([x, y]) - (np.array(size) - box)/2)/box*side)).tolist()"),
+    ("random_box", f"{BOX}return x, y, x+w, y+h"),
+    ("random_box", "side = rng.uniform(min_scale**.5, 1)\n    w, h = (int(side*length) for length in size)\n"
+                   "    x, y = int(rng.random()*(size[0]-w+1)), int(rng.random()*(size[1]-h+1))\n    return [x, y, x+w, y+h]"),
+    ("top_losses", f"{LOSS}return losses.topk(n)"),
+    ("top_losses", "losses = F.cross_entropy(probabilities.log(), targets, reduction='none')\n    return [part[:n] for part in losses.sort(descending=True)]"),
+    ("merge_views", f"{MERGE}return {{path: mark for path, mark in marks.items() if mark is not None}}"),
+    ("merge_views", "marks = {}\n    for view in views:\n        for path, mark in view.items():\n"
+                    "            marks.pop(path, None)\n            if mark: marks[path] = mark\n    return marks"),
+    ("compare_splits", f"{FALLS}return np.median(falls), (falls > 0).sum()"),
+    ("compare_splits", "falls = torch.tensor(before) - torch.tensor(after)\n    return falls.quantile(0.5), (falls > 0).sum()"),
+    ("unsafe_files", f"{PICKLE}return sorted(n for n in {{*sha, *hashes}} if is_pickle(n) or sha.get(n) != hashes.get(n))"),
+    ("unsafe_files", f"{PICKLE}return sorted({{n for n in sha if is_pickle(n) or sha[n] != hashes.get(n)}} | (set(hashes) - set(sha)))"),
+    ("workers_needed", f"{WORK}return math.ceil(work/busy)"),
+    ("workers_needed", "workers = 1\n    while workers*busy < per_second*milliseconds/1000: workers += 1\n    return torch.tensor(workers)"),
+    ("best_action", f"{EXPECTED}return expected.argmin(1)"),
+    ("best_action", "return torch.stack([(row[:, None]*costs).sum(0).argmin() for row in probabilities])"),
+    ("domain_scores", f"{STEPS}return steps.square().mean(2).sqrt().amin(1)"),
+    ("domain_scores", "return torch.stack([min((((f - m)/scale)**2).mean()**.5 for m in means) for f in features])"),
+]
+
+@pytest.mark.parametrize("name, body", OTHERS, ids=[f"{name}-{i}" for i, (name, _) in enumerate(OTHERS)])
+def test_other_right_answers_pass(name, body):
+    answer = PAGE.written(name, body)
+    for _ in range(5):
+        verdict = CHECK.exercises[name](answer)
+        assert verdict, verdict
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_message_contains_a_line_of_the_solution(name):
+    for mistake in (cell for cell in PAGE.mistakes if cell.startswith(f"{name}-")):
+        answer = PAGE.mistake(mistake)
+        said = "".join(repr(CHECK.exercises[name](answer)) for _ in range(4))
+        own = statements(PAGE.mistakes[mistake]) # the learner's line is quoted where it raises
+        assert [line for line in PAGE.left_of_solution(name, said) if line not in own] == []
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_module_does_not_contain_a_line_of_the_solution(name):
+    assert PAGE.left_of_solution(name, Path(deployment_exercises.__file__).read_text(encoding="utf-8")) == []
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("body, state, cause", [
+    ("...", "not done", "no code in"), ("pass", "not done", "no code in"), ("len('words')", "wrong", "nothing came back"),
+    ("return 1/0", "wrong", "ZeroDivisionError: division by zero, at line 2 of your code, `return 1/0`"),
+    ("return object()", "wrong", "Tried"), ("return (object(), object())", "wrong", "Tried"), ("return torch.tensor(float('nan'))", "wrong", "Tried"),
+])
+def test_what_can_go_wrong_with_any_function(name, body, state, cause):
+    verdict = PAGE.try_out(name, body)
+    assert (verdict.state, cause in verdict.message) == (state, True), verdict
+    assert "Traceback" not in repr(verdict) and "check could not go on" not in repr(verdict)
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_lesson_asks_what_the_check_tries(name):
+    lesson, exercise = cells("nbs/02_deployment.ipynb"), CHECK.exercises[name]
+    source = lesson["ex-" + name.replace("_", "-")]
+    skeleton = PAGE.run(source, f"ex-{name}")[name]
+    assert exercise(skeleton).state == "not done" and source.endswith(f"\ncheck.{name}({name})")
+    assert f"{name}{inspect.signature(skeleton)}" == exercise.form and skeleton.__doc__ == exercise.prompt
+    assert exercise.section in re.findall(r"^#+ (.+)$", "\n".join(lesson.values()), re.M)
