@@ -296,12 +296,8 @@ def test_without_network_and_npm_the_ways_out_are_named(tmp_path, offline):
 
 # Resizing
 
-def by_pillow(image, method, pad_mode, size, resize=None):
-    "What fastai does with Pillow: cut out or pad a box, then resize it, and take the middle where it was made larger"
-    if resize:
-        top, left = ((more - length)//2 for more, length in zip(resize, size, strict=True))
-        larger = by_pillow(image, method, pad_mode, resize)
-        return None if larger is None else larger[top:top + size[0], left:left + size[1]]
+def by_pillow(image, method, pad_mode, size):
+    "What fastai does with Pillow: cut out or pad a box, then resize it"
     (height, width), (across, down) = size, image.size
     if method != "squish":
         factor = (min if method == "crop" else max)(across/width, down/height)
@@ -335,8 +331,7 @@ def resizing_jobs(count):
         pixels = noise.randint(0, 256, (height, width, 3), dtype=np.uint8)
         if number % 3 == 0: pixels = np.where(pixels > 127, 255, 0).astype(np.uint8)
         size = chance.choice([(64, 64), (128, 192), (224, 224), (28, 40)])
-        yield pixels, {"method": chance.choice(["crop", "squish", "pad"]), "pad_mode": chance.choice(["zeros", "border", "reflection"]), "size": size,
-                       "resize": chance.choice([None, None, (size[0] + 32, size[1] + 32), (size[0] + 7, size[1])])}
+        yield pixels, {"method": chance.choice(["crop", "squish", "pad"]), "pad_mode": chance.choice(["zeros", "border", "reflection"]), "size": size}
 
 
 @pytest.fixture(scope="module")
@@ -406,8 +401,8 @@ def apps(tmp_path_factory, runtime):
     "{method of resizing: (bundle, app)}"
     work, made = tmp_path_factory.mktemp("apps"), {}
     drawing(1).save(work/"example.png")
-    for method, pad_mode, larger in (("crop", "reflection", None), ("squish", "zeros", [64, 80]), ("pad", "reflection", None)):
-        bundle = make_bundle(work/f"bundle_{method}", method=method, pad_mode=pad_mode, resize=larger)
+    for method, pad_mode in (("crop", "reflection"), ("squish", "zeros"), ("pad", "reflection")):
+        bundle = make_bundle(work/f"bundle_{method}", method=method, pad_mode=pad_mode)
         made[method] = bundle, make_web_app(bundle, work/method, runtime=runtime, examples=[work/"example.png"])
     return made
 

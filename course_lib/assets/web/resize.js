@@ -108,22 +108,8 @@ function pictureOf(rgb, width, height) {
     };
     return { width, height, rows };
 }
-// The middle of a picture that was made larger than the model takes.
-function middle(rgb, [fromHeight, fromWidth], [height, width]) {
-    const left = Math.floor((fromWidth - width) / 2), top = Math.floor((fromHeight - height) / 2);
-    const cut = new Uint8Array(3 * width * height);
-    for (let row = 0; row < height; row++) {
-        const start = 3 * ((top + row) * fromWidth + left);
-        cut.set(rgb.subarray(start, start + 3 * width), 3 * row * width);
-    }
-    return cut;
-}
 // What the model is given: red, green, blue of each pixel, row by row.
 export function resizePicture(picture, preprocess) {
-    const { resize, size } = preprocess;
-    return resize ? middle(resizeWhole(picture, { ...preprocess, size: resize }), resize, size) : resizeWhole(picture, preprocess);
-}
-function resizeWhole(picture, preprocess) {
     const box = boxFor(picture.width, picture.height, preprocess), [height, width] = preprocess.size;
     const columns = positions(picture.width, box.left, box.width, preprocess.pad_mode);
     const rows = positions(picture.height, box.top, box.height, preprocess.pad_mode);

@@ -10,8 +10,7 @@ export interface Picture {
 export interface Preprocess {
   method: "crop" | "squish" | "pad";
   pad_mode: "zeros" | "border" | "reflection";
-  size: [number, number]; // Height, width of what the model takes
-  resize?: [number, number] | null; // Where given, the picture is made this large, and the middle of it is taken
+  size: [number, number]; // Height, width
   resample: "bilinear";
   background: [number, number, number];
 }
@@ -133,24 +132,8 @@ function pictureOf(rgb: Uint8Array, width: number, height: number): Picture {
   return { width, height, rows };
 }
 
-// The middle of a picture that was made larger than the model takes.
-function middle(rgb: Uint8Array, [fromHeight, fromWidth]: [number, number], [height, width]: [number, number]): Uint8Array {
-  const left = Math.floor((fromWidth - width) / 2), top = Math.floor((fromHeight - height) / 2);
-  const cut = new Uint8Array(3 * width * height);
-  for (let row = 0; row < height; row++) {
-    const start = 3 * ((top + row) * fromWidth + left);
-    cut.set(rgb.subarray(start, start + 3 * width), 3 * row * width);
-  }
-  return cut;
-}
-
 // What the model is given: red, green, blue of each pixel, row by row.
 export function resizePicture(picture: Picture, preprocess: Preprocess): Uint8Array {
-  const { resize, size } = preprocess;
-  return resize ? middle(resizeWhole(picture, { ...preprocess, size: resize }), resize, size) : resizeWhole(picture, preprocess);
-}
-
-function resizeWhole(picture: Picture, preprocess: Preprocess): Uint8Array {
   const box = boxFor(picture.width, picture.height, preprocess), [height, width] = preprocess.size;
   const columns = positions(picture.width, box.left, box.width, preprocess.pad_mode);
   const rows = positions(picture.height, box.top, box.height, preprocess.pad_mode);
