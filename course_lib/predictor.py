@@ -6,13 +6,14 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/predictor.html.md"""
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'MOST_PIXELS', 'FORMATS', 'ORIENTATION', 'TURNS', 'WHITE', 'BORDERS', 'PICKLES', 'FORMAT', 'METHODS',
-           'BadPicture', 'BadBundle', 'name_of', 'content_of', 'not_a_picture', 'check_size', 'open_file', 'upright',
-           'to_rgb', 'open_picture', 'box_for', 'cut_or_pad', 'fit_picture', 'refuse_pickles', 'whole_numbers',
-           'broken_preprocess', 'broken_domain', 'broken_rule', 'read_facts', 'model_of', 'check_folder', 'Prediction',
-           'domain_scores', 'Predictor', 'broken_network', 'start_session', 'usable_cores', 'load_bundle']
+           'BadPicture', 'BadBundle', 'name_of', 'content_of', 'not_a_picture', 'check_size', 'damaged', 'open_file',
+           'upright', 'to_rgb', 'open_picture', 'box_for', 'cut_or_pad', 'fit_picture', 'refuse_pickles',
+           'whole_numbers', 'broken_preprocess', 'broken_domain', 'broken_rule', 'read_facts', 'model_of',
+           'check_folder', 'Prediction', 'domain_scores', 'answers_of', 'Predictor', 'same_shape', 'broken_network',
+           'start_session', 'usable_cores', 'load_bundle']
 
-# %% ../nbs/lib/23_predictor.ipynb #c0b91c2f
-import hashlib, io, json, math, os
+# %% ../nbs/lib/23_predictor.ipynb #860fb88c
+import hashlib, io, json, os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def not_a_picture(
     if start[4:8] == b"ftyp": return f"{name} is a HEIC or AVIF picture, or a film. Share or export it as JPEG."
     return f"{name} is no picture, whatever its name says, or one of an unusual kind. {', '.join(FORMATS)} work."
 
-# %% ../nbs/lib/23_predictor.ipynb #6316266a
+# %% ../nbs/lib/23_predictor.ipynb #163cae77
 def check_size(
     width:int,  # Pixels
     height:int, # Pixels
@@ -72,9 +73,18 @@ def check_size(
     "Raise `BadPicture` where a picture has no pixels, or too many"
     if width*height == 0: raise BadPicture(f"{name} has no pixels ({width} x {height}).")
     if width*height > MOST_PIXELS:
-        raise BadPicture(f"{name} has {width*height:,} pixels ({width} x {height}); the most is {MOST_PIXELS:,}. Save it smaller and try again.")
+        raise BadPicture(f"{name} has {width*height:,} pixels ({width} x {height}); the most is {MOST_PIXELS:,}. "
+                         "Save it smaller and try again.")
 
-# %% ../nbs/lib/23_predictor.ipynb #0e920368
+# %% ../nbs/lib/23_predictor.ipynb #49613470
+def damaged(
+    name:str,        # What to call the picture
+    error:Exception, # What Pillow said
+) -> BadPicture: # To be raised
+    "The message for a file that starts as a picture and does not go on as one"
+    return BadPicture(f"{name} is damaged or not complete ({type(error).__name__}). Copy it again, or save it anew.")
+
+# %% ../nbs/lib/23_predictor.ipynb #2485ac9c
 def open_file(
     picture:str|Path|bytes, # File, or what is in it
 ) -> Image.Image: # Opened, not decoded yet
@@ -84,13 +94,15 @@ def open_file(
     except UnidentifiedImageError as error: raise BadPicture(not_a_picture(content, name)) from error
     except Image.DecompressionBombError as error:
         raise BadPicture(f"{name} has too many pixels; the most is {MOST_PIXELS:,}. Save it smaller and try again.") from error
+    except Exception as error: # whatever Pillow makes of a damaged header
+        raise BadPicture(f"{name} is damaged or not complete ({type(error).__name__}). Copy it again, or save it anew.") from error
     check_size(image.width, image.height, name)
     return image
 
-# %% ../nbs/lib/23_predictor.ipynb #8bc2bdda
+# %% ../nbs/lib/23_predictor.ipynb #b775f32a
 ORIENTATION = 274 # EXIF tag
-TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-         6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
+TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
 
 def upright(
     image:Image.Image, # With or without a note
@@ -115,7 +127,7 @@ def to_rgb(
         image = plain
     return image if image.mode == "RGB" else image.convert("RGB")
 
-# %% ../nbs/lib/23_predictor.ipynb #a11702c6
+# %% ../nbs/lib/23_predictor.ipynb #6c64c3e4
 def open_picture(
     picture,                 # Path, bytes or PIL image
     background:tuple=WHITE,  # Colour behind transparent pixels
@@ -132,8 +144,7 @@ def open_picture(
         image.load()
         return to_rgb(upright(image), background)
     except BadPicture as error: raise BadPicture(f"{name} cannot be used: {error}. Save it as JPEG or PNG with 8 bits.") from error
-    except Exception as error: # whatever Pillow makes of damaged bytes
-        raise BadPicture(f"{name} is damaged or not complete ({type(error).__name__}). Copy it again, or save it anew.") from error
+    except Exception as error: raise damaged(name, error) from error # as above
 
 # %% ../nbs/lib/23_predictor.ipynb #e2a077e4
 def box_for(
@@ -166,7 +177,7 @@ def cut_or_pad(
     if not np.any(borders): return image
     return Image.fromarray(np.pad(np.asarray(image), borders, mode=BORDERS[pad_mode]))
 
-# %% ../nbs/lib/23_predictor.ipynb #15984aac
+# %% ../nbs/lib/23_predictor.ipynb #a739756b
 def fit_picture(
     image:Image.Image,          # Of mode RGB
     size:tuple,                 # (height, width) that the model wants
@@ -176,11 +187,12 @@ def fit_picture(
 ) -> Image.Image: # Of that size
     "Cut or pad a picture to the right shape, then scale it; raises `BadPicture` where it is far too long"
     left, top, right, bottom = box = box_for(image.width, image.height, size, method)
-    if (right - left)*(bottom - top) > MOST_PIXELS:
-        raise BadPicture(f"{name} is too long and narrow: with borders it would have {(right - left)*(bottom - top):,} pixels. Cut it and try again.")
+    pixels = (right - left)*(bottom - top)
+    if pixels > MOST_PIXELS:
+        raise BadPicture(f"{name} is too long and narrow: with borders it would have {pixels:,} pixels. Cut it and try again.")
     return cut_or_pad(image, box, pad_mode).resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
-# %% ../nbs/lib/23_predictor.ipynb #adf370e5
+# %% ../nbs/lib/23_predictor.ipynb #855f03a9
 PICKLES = {".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".joblib", ".bin", ".npy"} # files that are pickles, or may be
 
 def refuse_pickles(
@@ -189,17 +201,24 @@ def refuse_pickles(
     "Raise `BadBundle` where a file could run code when it is loaded"
     found = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.suffix.lower() in PICKLES)
     if found:
-        raise BadBundle(f"{folder.name} holds {', '.join(found)}. Such files can run code when they are loaded, and a bundle needs none. "
-                        "Remove them, or ask who made the bundle.")
+        raise BadBundle(f"{folder} holds {', '.join(found)}. Such files can run code when they are loaded, and a bundle "
+                        "needs none. Remove them, or ask who made the bundle.")
 
-# %% ../nbs/lib/23_predictor.ipynb #09680d6b
+# %% ../nbs/lib/23_predictor.ipynb #672efe11
 FORMAT = 1
 METHODS = ("crop", "squish", "pad")
 
-def whole_numbers(values, count:int, least:int, most:int) -> bool:
-    "Whether `values` is a list of `count` whole numbers from `least` to `most`"
-    return isinstance(values, list) and len(values) == count and all(type(value) is int and least <= value <= most for value in values)
+def whole_numbers(
+    values,    # Perhaps a list
+    count:int, # How many there should be
+    least:int, # The smallest that is allowed
+    most:int,  # The largest that is allowed
+) -> bool:
+    "Whether this is a list of whole numbers within limits"
+    if not isinstance(values, list) or len(values) != count: return False
+    return all(type(value) is int and least <= value <= most for value in values)
 
+# %% ../nbs/lib/23_predictor.ipynb #f70026ec
 def broken_preprocess(
     preprocess, # Entry of bundle.json
 ) -> str|None: # The broken rule; None where all is well
@@ -211,7 +230,7 @@ def broken_preprocess(
     if preprocess.get("resample") != "bilinear": return "'resample' must be 'bilinear'"
     if not whole_numbers(preprocess.get("background"), 3, 0, 255): return "'background' must be three numbers from 0 to 255"
 
-# %% ../nbs/lib/23_predictor.ipynb #907305fd
+# %% ../nbs/lib/23_predictor.ipynb #1fd5fdbf
 def broken_domain(
     domain,      # Entry of bundle.json
     classes:int, # How many the model has
@@ -220,10 +239,11 @@ def broken_domain(
     if domain is None: return None
     try: means, scale, threshold = (np.asarray(domain[key], dtype=float) for key in ("means", "scale", "threshold"))
     except (KeyError, TypeError, ValueError): return "'domain' must hold numbers: 'means', 'scale' and 'threshold'"
-    if means.ndim != 2 or means.shape != (classes, scale.size) or threshold.ndim: return "'domain' must have a mean for each class and feature"
-    if not (np.isfinite(means).all() and np.isfinite(threshold) and (scale > 0).all()): return "'domain' must hold finite numbers and a positive 'scale'"
+    if means.shape != (classes, scale.size) or threshold.ndim: return "'domain' must have a mean for each class and feature"
+    finite = np.isfinite(means).all() and np.isfinite(threshold)
+    if not (finite and (scale > 0).all()): return "'domain' must hold finite numbers and a positive 'scale'"
 
-# %% ../nbs/lib/23_predictor.ipynb #f3aaf7dc
+# %% ../nbs/lib/23_predictor.ipynb #3d21571e
 def broken_rule(
     facts, # What bundle.json says
 ) -> str|None: # The broken rule; None where all is well
@@ -231,24 +251,26 @@ def broken_rule(
     if not isinstance(facts, dict): return "bundle.json must be an object"
     if facts.get("format") != FORMAT: return f"its format is {facts.get('format')!r}, and this program knows {FORMAT}"
     vocab, hashes = facts.get("vocab"), facts.get("sha256")
-    if not (isinstance(vocab, list) and vocab and all(isinstance(label, str) for label in vocab) and len(set(vocab)) == len(vocab)):
-        return "'vocab' must be a list of names, no two alike"
-    if not (isinstance(hashes, dict) and isinstance(hashes.get("model.onnx"), str)): return "'sha256' must have the hash of model.onnx"
+    names = isinstance(vocab, list) and vocab and all(isinstance(label, str) for label in vocab)
+    if not names or len(set(vocab)) < len(vocab): return "'vocab' must be a list of names, no two alike"
+    if not isinstance(hashes, dict) or "model.onnx" not in hashes: return "'sha256' must have the hash of model.onnx"
     return broken_preprocess(facts.get("preprocess")) or broken_domain(facts.get("domain"), len(vocab))
 
-# %% ../nbs/lib/23_predictor.ipynb #e611d363
+# %% ../nbs/lib/23_predictor.ipynb #ed9a2918
 def read_facts(
     folder:Path, # Of a bundle
 ) -> dict: # What bundle.json says
     "Read the description; raises `BadBundle` where there is none, or where a rule is broken"
     file = folder/"bundle.json"
-    if not file.is_file(): raise BadBundle(f"{folder.name or folder} is no bundle: it has no bundle.json. `export_bundle` writes one.")
+    if not file.is_file(): raise BadBundle(f"{folder} is no bundle: it has no bundle.json. `export_bundle` writes one.")
     try: facts = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error: raise BadBundle(f"{folder.name} is no bundle: its bundle.json cannot be read ({error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise BadBundle(f"{folder} is no bundle: its bundle.json cannot be read ({error}).") from error
     broken = broken_rule(facts)
-    if broken: raise BadBundle(f"{folder.name} is no bundle that can be used: {broken}. Export it again.")
+    if broken: raise BadBundle(f"{folder} is no bundle that can be used: {broken}. Export it again.")
     return facts
 
+# %% ../nbs/lib/23_predictor.ipynb #19c4066d
 def model_of(
     folder:Path, # Of a bundle
     facts:dict,  # From `read_facts`
@@ -256,11 +278,13 @@ def model_of(
     "Read the network; raises `BadBundle` where it is not the one that was exported"
     file = folder/"model.onnx"
     model = file.read_bytes() if file.is_file() else b""
-    if model.startswith(b"version https://git-lfs"): raise BadBundle(f"{folder.name} has only a pointer to its model. Run `git lfs pull` there.")
+    if model.startswith(b"version https://git-lfs"):
+        raise BadBundle(f"{folder} has only a pointer to its model. Run `git lfs pull` there.")
     if hashlib.sha256(model).hexdigest() != facts["sha256"]["model.onnx"]:
-        raise BadBundle(f"The model.onnx in {folder.name} is missing or not the one that was exported. Copy the bundle again.")
+        raise BadBundle(f"The model.onnx in {folder} is missing or not the one that was exported. Copy the bundle again.")
     return model
 
+# %% ../nbs/lib/23_predictor.ipynb #d71fd77f
 def check_folder(
     folder:str|Path, # Of a bundle
 ) -> dict: # What bundle.json says
@@ -271,14 +295,14 @@ def check_folder(
     model_of(folder, facts)
     return facts
 
-# %% ../nbs/lib/23_predictor.ipynb #3a828820
+# %% ../nbs/lib/23_predictor.ipynb #1cae27a9
 @dataclass(frozen=True)
 class Prediction:
     "What a model says about one picture"
     label: str                      # The most likely class
     index: int                      # Its place in the vocabulary
     probabilities: dict[str, float] # Of all classes, most likely first
-    unlike: bool                    # Whether the picture is unlike those that the model was trained on; False where that is not known
+    unlike: bool                    # Whether the picture is unlike those of the training; False where that is not known
     score: float|None               # How far it is from them; None where that is not known
 
 # %% ../nbs/lib/23_predictor.ipynb #5e262f41
@@ -291,7 +315,23 @@ def domain_scores(
     distances = [np.sqrt((((features - mean)/scale)**2).mean(axis=1)) for mean in means]
     return np.min(distances, axis=0)
 
-# %% ../nbs/lib/23_predictor.ipynb #6dc6336f
+# %% ../nbs/lib/23_predictor.ipynb #abc6d6d3
+def answers_of(
+    probabilities:np.ndarray, # Shape (pictures, classes)
+    features:np.ndarray,      # Shape (pictures, features)
+    vocab:list[str],          # Names of the classes
+    domain:dict|None,         # Entry of bundle.json
+) -> list[Prediction]: # One for each picture
+    "Put the numbers of a network into words"
+    scores = [None]*len(probabilities) if domain is None else domain_scores(features, domain).tolist()
+    found = []
+    for row, score in zip(probabilities, scores, strict=True):
+        order = np.argsort(-row, kind="stable").tolist()
+        named = {vocab[index]: float(row[index]) for index in order}
+        found.append(Prediction(vocab[order[0]], order[0], named, score is not None and score > domain["threshold"], score))
+    return found
+
+# %% ../nbs/lib/23_predictor.ipynb #360f7385
 class Predictor:
     "Says what is in a picture; made by `load_bundle`"
     def __init__(self,
@@ -301,72 +341,56 @@ class Predictor:
         reduced:bool=False, # Decode large JPEG files at reduced size
     ):
         self.facts, self.session, self.threads, way = facts, session, threads, facts["preprocess"]
-        self.title, self.vocab, self.domain = facts.get("title", ""), list(facts["vocab"]), facts.get("domain")
-        self.size, self.method, self.pad_mode, self.background = tuple(way["size"]), way["method"], way["pad_mode"], tuple(way["background"])
+        self.title, self.vocab, self.domain = facts.get("title", ""), facts["vocab"], facts.get("domain")
+        self.size, self.background = tuple(way["size"]), tuple(way["background"])
+        self.method, self.pad_mode = way["method"], way["pad_mode"]
         self.enough = 2*max(self.size) if reduced else None
 
-    def pixels(self,
-        picture, # Path, bytes or PIL image
-    ) -> np.ndarray: # Shape (height, width, 3), bytes
-        "What the model is shown of a picture; raises `BadPicture`"
+    def pixels(self, picture) -> np.ndarray: # Shape (height, width, 3), bytes
+        "What the model is shown of a picture (path, bytes or PIL image); raises `BadPicture`"
         image = open_picture(picture, self.background, self.enough)
         return np.asarray(fit_picture(image, self.size, self.method, self.pad_mode, name_of(picture)))
 
-    def run(self,
-        pixels, # Shape (pictures, height, width, 3), bytes
-    ) -> tuple[np.ndarray, np.ndarray]: # Probabilities of shape (pictures, classes), features of shape (pictures, features)
-        "Send pixels through the network"
+    def run(self, pixels) -> list[np.ndarray]: # Probabilities of shape (pictures, classes), features of shape (pictures, features)
+        "Send pixels, of shape (pictures, height, width, 3), through the network"
         values = np.ascontiguousarray(np.asarray(pixels).transpose(0, 3, 1, 2), dtype=np.float32)/255
         return self.session.run(["probabilities", "features"], {"pixels": values})
 
-    def predict(self,
-        picture, # Path, bytes or PIL image
-    ) -> Prediction:
-        "What is in a picture; raises `BadPicture`"
-        return self.answers([self.pixels(picture)])[0]
+    def predict(self, picture) -> Prediction:
+        "What is in a picture (path, bytes or PIL image); raises `BadPicture`"
+        return answers_of(*self.run([self.pixels(picture)]), self.vocab, self.domain)[0]
 
-    def predict_batch(self,
-        pictures,          # Paths, bytes or PIL images
-        batch_size:int=32, # Pictures that are held in memory at the same time
-    ) -> list[Prediction]:
-        "What is in each of several pictures; raises `BadPicture` for the first that cannot be used"
+    def predict_batch(self, pictures, batch_size:int=32) -> list[Prediction]:
+        "What is in each picture, `batch_size` of them in memory at a time; raises `BadPicture` for the first that cannot be used"
         pictures, found = list(pictures), []
         with ThreadPoolExecutor(self.threads) as pool:
             for start in range(0, len(pictures), batch_size):
-                found += self.answers(list(pool.map(self.pixels, pictures[start:start + batch_size])))
+                pixels = list(pool.map(self.pixels, pictures[start:start + batch_size]))
+                found += answers_of(*self.run(pixels), self.vocab, self.domain)
         return found
 
-    def answers(self,
-        pixels:list[np.ndarray], # From `pixels`
-    ) -> list[Prediction]:
-        "Answers for pixels that are ready"
-        probabilities, features = self.run(pixels)
-        scores = [None]*len(pixels) if self.domain is None else domain_scores(features, self.domain).tolist()
-        return [self.answer(*pair) for pair in zip(probabilities, scores, strict=True)]
+# %% ../nbs/lib/23_predictor.ipynb #9e62558f
+def same_shape(
+    shape:list,  # As ONNX Runtime tells it: names or None stand for any size
+    wanted:list, # Sizes; None stands for any
+) -> bool:
+    "Whether a shape is as wanted, or can be"
+    if len(shape) != len(wanted): return False
+    return all(want is None or have == want or not isinstance(have, int) for have, want in zip(shape, wanted, strict=True))
 
-    def answer(self,
-        probabilities:np.ndarray, # Shape (classes)
-        score:float|None,         # From `domain_scores`
-    ) -> Prediction:
-        "Put numbers into words"
-        order = np.argsort(-probabilities, kind="stable").tolist()
-        named = {self.vocab[index]: float(probabilities[index]) for index in order}
-        unlike = score is not None and score > self.domain["threshold"]
-        return Prediction(self.vocab[order[0]], order[0], named, unlike, score)
-
-# %% ../nbs/lib/23_predictor.ipynb #b9ff1c2b
+# %% ../nbs/lib/23_predictor.ipynb #4fd4faa7
 def broken_network(
     session,    # `InferenceSession` of ONNX Runtime
     facts:dict, # What bundle.json says
 ) -> str|None: # What does not fit; None where all is well
     "Compare a network with its description"
-    inputs, outputs = ({item.name: item.shape for item in items} for items in (session.get_inputs(), session.get_outputs()))
-    if list(inputs) != ["pixels"] or not {"probabilities", "features"} <= set(outputs): return "it needs 'pixels' in, 'probabilities' and 'features' out"
-    wanted = {"pixels": (inputs["pixels"], [None, 3, *facts["preprocess"]["size"]]), "probabilities": (outputs["probabilities"], [None, len(facts["vocab"])])}
-    if facts.get("domain"): wanted["features"] = outputs["features"], [None, len(facts["domain"]["scale"])]
-    for name, (shape, expected) in wanted.items():
-        fits = len(shape) == len(expected) and all(want is None or have == want or isinstance(have, str|None) for have, want in zip(shape, expected, strict=True))
-        if not fits: return f"{name!r} has the shape {shape}, and bundle.json asks for {expected}"
+    shapes = {item.name: item.shape for item in (*session.get_inputs(), *session.get_outputs())}
+    if len(session.get_inputs()) != 1 or not {"pixels", "probabilities", "features"} <= set(shapes):
+        return "it needs 'pixels' in, 'probabilities' and 'features' out"
+    wanted = {"pixels": [None, 3, *facts["preprocess"]["size"]], "probabilities": [None, len(facts["vocab"])]}
+    if facts.get("domain"): wanted["features"] = [None, len(facts["domain"]["scale"])]
+    for name, sizes in wanted.items():
+        if not same_shape(shapes[name], sizes): return f"{name!r} has the shape {shapes[name]}, and bundle.json asks for {sizes}"
 
 # %% ../nbs/lib/23_predictor.ipynb #e52d3f16
 def start_session(
@@ -385,7 +409,7 @@ def usable_cores() -> int: # Which in a container may be fewer than the machine 
     "Cores that this process may run on"
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-# %% ../nbs/lib/23_predictor.ipynb #1c6a278a
+# %% ../nbs/lib/23_predictor.ipynb #9445d026
 def load_bundle(
     folder:str|Path,      # Written by `export_bundle`
     *,
@@ -399,7 +423,7 @@ def load_bundle(
     model = model_of(folder, facts)
     try: session = start_session(model, threads)
     except Exception as error: # ONNX Runtime has some ten kinds of its own
-        raise BadBundle(f"The model.onnx in {folder.name} cannot be loaded: {error}") from error
+        raise BadBundle(f"The model.onnx in {folder} cannot be loaded: {error}") from error
     broken = broken_network(session, facts)
-    if broken: raise BadBundle(f"The model.onnx in {folder.name} does not fit its bundle.json: {broken}. Export it again.")
+    if broken: raise BadBundle(f"The model.onnx in {folder} does not fit its bundle.json: {broken}. Export it again.")
     return Predictor(facts, session, threads, reduced)
