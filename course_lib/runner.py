@@ -9,8 +9,8 @@ __all__ = ['NOT_EVALUATED', 'TELLING', 'RANDOM_NAME', 'WIDGET', 'PLOTLY', 'QUICK
            'Step', 'steps', 'ThisPython', 'kernel_environment', 'fresh_kernel', 'connection', 'CellFailed',
            'death_words', 'run_cell', 'execute', 'output_text', 'told', 'CellLines', 'shortened', 'shown_path',
            'failure_text', 'machine_folders', 'kept_text', 'named_folder', 'refuse_machine_folders', 'steady_names',
-           'cleaned', 'keep_outputs', 'can_keep', 'read_notebook', 'run_notebook', 'command_line', 'success_text',
-           'stopped_text', 'run_lessons']
+           'lighter_png', 'cleaned', 'keep_outputs', 'can_keep', 'read_notebook', 'run_notebook', 'command_line',
+           'success_text', 'stopped_text', 'run_lessons']
 
 # %% ../nbs/lib/10_runner.ipynb #89a942e0
 import asyncio, contextlib, importlib.util, json, os, re, signal, subprocess, sys, tempfile, time, uuid
@@ -309,6 +309,21 @@ def steady_names(
     lasting = {name: str(uuid.uuid5(uuid.NAMESPACE_OID, f"{cell}/{place}")) for place, name in enumerate(found)}
     return RANDOM_NAME.sub(lambda match: lasting[match[0]], page)
 
+# %% ../nbs/lib/10_runner.ipynb #fewer
+def lighter_png(
+    encoded:str, # PNG file in base64
+) -> str: # The same, or one with 256 colours where that is smaller
+    "Store a picture of a page with fewer colours; what is transparent in part stays as it is"
+    import base64, io
+    from PIL import Image
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        if picture.mode == "RGBA" and picture.getextrema()[3][0] == 255: picture = picture.convert("RGB")
+        if picture.mode != "RGB": return encoded
+        small = io.BytesIO()
+        picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(small, "PNG", optimize=True)
+    found = base64.b64encode(small.getvalue()).decode()
+    return found if len(found) < len(encoded) else encoded
+
 # %% ../nbs/lib/10_runner.ipynb #214963c3
 WIDGET, PLOTLY = "application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json"
 
@@ -316,7 +331,7 @@ def cleaned(
     notebook:dict, # Executed
     folder:Path,   # Where it lies; nbdev's settings are looked up from here
 ) -> str: # The file's text
-    "A notebook as nbdev would clean it, without widgets, random names and second copies of figures"
+    "A notebook as nbdev would clean it, without widgets, random names and second copies of figures, its pictures light"
     from fastcore.nbio import nb2str
     from nbdev.clean import clean_nb
     from nbdev.config import get_config
@@ -327,6 +342,7 @@ def cleaned(
         for output in cell.get("outputs", []):
             pages = output.get("data", {})
             pages.pop(WIDGET, None)
+            if "image/png" in pages: pages["image/png"] = lighter_png("".join(pages["image/png"]))
             if "text/html" not in pages: continue
             pages.pop(PLOTLY, None)
             pages["text/html"] = steady_names("".join(pages["text/html"]), cell["id"]).splitlines(keepends=True)
