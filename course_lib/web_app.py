@@ -88,7 +88,7 @@ def from_npm(
     npm = shutil.which("npm")
     if npm is None: return False
     with tempfile.TemporaryDirectory() as folder:
-        try: done = subprocess.run([npm, "pack", f"onnxruntime-web@{RUNTIME_VERSION}"], cwd=folder, capture_output=True, timeout=300)
+        try: done = subprocess.run([npm, "pack", f"onnxruntime-web@{RUNTIME_VERSION}", "--fetch-retries=0"], cwd=folder, capture_output=True, timeout=300)
         except subprocess.TimeoutExpired: return False
         archives = list(Path(folder).glob("*.tgz"))
         if done.returncode or not archives: return False
