@@ -9,7 +9,7 @@ __all__ = ['STYLE', 'THUMBNAIL', 'OWN_KEYS', 'HINT', 'TIGHT', 'Cleaner', 'card_h
            'show_decision', 'CleanerWidget']
 
 # %% ../nbs/lib/22_cleaner.ipynb #f9fa5849
-import difflib, math, time
+import difflib, math, threading, time
 from contextlib import contextmanager
 from functools import partial
 from html import escape
@@ -51,11 +51,13 @@ class Cleaner:
         gone = f"; not there any more: {listed(self.gone)}" if self.gone else ""
         return f"Cleaner of {self.root.name}: {len(self.rows)} pictures in {len(self.classes)} classes; {self.summary()}{gone}"
 
-    def _class_folders(self):
-        "The folders with pictures beside those of the classes"
-        beside = {(self.root/row.file).parent.parent for row in self.rows.values() if row.folder_is_label}
-        return {entry.name for folder in beside if folder.is_relative_to(self.root) and folder.is_dir()
-                for entry in folder.iterdir() if entry.is_dir() and any(file.suffix.lower() in SUFFIXES for file in entry.iterdir())}
+# %% ../nbs/lib/22_cleaner.ipynb #93d1f6a8
+@patch
+def _class_folders(self:Cleaner):
+    "The folders with pictures beside those of the classes"
+    beside = {(self.root/row.file).parent.parent for row in self.rows.values() if row.folder_is_label}
+    return {entry.name for folder in beside if folder.is_relative_to(self.root) and folder.is_dir()
+            for entry in folder.iterdir() if entry.is_dir() and any(file.suffix.lower() in SUFFIXES for file in entry.iterdir())}
 
 # %% ../nbs/lib/22_cleaner.ipynb #807aca7c
 @patch(as_prop=True)
@@ -129,24 +131,25 @@ def summary(self:Cleaner,
 
 # %% ../nbs/lib/22_cleaner.ipynb #9ede434f
 @patch
-def _moved(self:Cleaner, applied):
-    "Let the widgets know; what was applied"
+@contextmanager
+def _moving(self:Cleaner):
+    "Be the only one who moves files, and let the widgets know afterwards"
+    with locked(self.home): yield
     for view in self.views: view.show()
-    return applied
 
 @patch
 def apply(self:Cleaner,
     rename:bool=False, # Give another name to a file whose name is taken in its new class
 ) -> Applied: # What was done
     "Do what the summary says, or finish an apply that was interrupted; raises `CourseError` with nothing moved where names clash"
-    with locked(self.home):
+    with self._moving():
         plan = self.summary(rename)
-        if plan.unfinished: return self._moved(carry_out(self.root, plan.unfinished))
+        if plan.unfinished: return carry_out(self.root, plan.unfinished)
         if plan.problems:
             raise CourseError(f"Nothing was moved: {listed(f'{file} {why}' for file, why in plan.problems.items())}. "
                               "Mark these files differently, rename them, or give them new names on the way: apply(rename=True).")
         applied = Applied(self._next_number(), time.strftime("%Y-%m-%d %H:%M:%S"), plan.moves, new_folders(self.root, plan.moves), "nothing marked")
-        return self._moved(carry_out(self.root, applied)) if plan.moves else applied
+        return carry_out(self.root, applied) if plan.moves else applied
 
 # %% ../nbs/lib/22_cleaner.ipynb #0bf12f5f
 @patch
@@ -155,7 +158,7 @@ def undo(self:Cleaner,
     missing_ok:bool=False, # Go on without files that have vanished since
 ) -> Applied: # What was undone
     "Move everything back, the decisions too; raises `CourseError` with nothing moved where something is in the way"
-    with locked(self.home):
+    with self._moving():
         done = [applied for applied in read_journal(self.home) if applied.state != "undone"]
         if not done: raise CourseError("There is nothing to undo: no apply has been made, or all were undone.")
         newest, numbers = done[-1], [applied.number for applied in done]
@@ -163,7 +166,7 @@ def undo(self:Cleaner,
             if number not in numbers: raise CourseError(f"There is no apply {number} to undo. The newest is {newest}.")
             later = ", ".join(str(other) for other in reversed(numbers) if other > number)
             raise CourseError(f"Apply {number} cannot be undone before those that came after it. Undo first: {later}.")
-        return self._moved(carry_out(self.root, newest, back=True, missing_ok=missing_ok))
+        return carry_out(self.root, newest, back=True, missing_ok=missing_ok)
 
 # %% ../nbs/lib/22_cleaner.ipynb #39ef5c21
 @patch
@@ -277,7 +280,7 @@ class CleanerWidget:
     def __init__(self,
         cleaner:Cleaner, # What it shows
     ):
-        self.cleaner, self.cards, self.silent, self.plan = cleaner, {}, False, None
+        self.cleaner, self.cards, self.silent, self.plan, self.turn = cleaner, {}, False, None, threading.RLock()
         row = partial(widgets.HBox, layout={"flex_flow": "row wrap"})
         self.label = widgets.Dropdown(options=[("all classes", None), *((name, name) for name in cleaner.classes)], description="Class", style=TIGHT)
         self.split = widgets.Dropdown(options=[("all parts", None), *((name, name) for name in cleaner.splits)], description="Part", style=TIGHT)
@@ -304,19 +307,21 @@ def say(self:CleanerWidget,
 def _guarded(self:CleanerWidget, act):
     "An action for a control"
     def handle(change):
-        if self.silent: return
-        self.say("")
-        try: act(change)
-        except (CourseError, OSError) as error: self.say(error)
+        with self.turn:
+            if self.silent: return
+            self.say("")
+            try: act(change)
+            except (CourseError, OSError) as error: self.say(error)
     return handle
 
 @patch
 @contextmanager
 def _silently(self:CleanerWidget):
     "Change controls without their actions"
-    self.silent = True
-    try: yield
-    finally: self.silent = False
+    with self.turn:
+        self.silent = True
+        try: yield
+        finally: self.silent = False
 
 # %% ../nbs/lib/22_cleaner.ipynb #d8929621
 @patch
@@ -372,14 +377,15 @@ def show(self:CleanerWidget,
     page:int|None=None, # Counted from 1; by default the one that is chosen
 ):
     "Show a page of the chosen class and part, with the files as they are now"
-    chosen = self.cleaner.view(self.label.value, self.split.value)
-    self.rows, page, pages = page_of(chosen, self.page.value if page is None else page, self.cleaner.per_page)
-    with self._silently(): self.page.max = pages; self.page.value = page
-    self.pages.value = f"of {pages}, {len(chosen)} pictures"
-    self.buttons["back"].disabled, self.buttons["forward"].disabled = page == 1, page == pages
-    self.grid.children = [self._card(row) for row in self.rows]
-    self.ask(False)
-    self.refresh()
+    with self.turn:
+        chosen = self.cleaner.view(self.label.value, self.split.value)
+        self.rows, page, pages = page_of(chosen, self.page.value if page is None else page, self.cleaner.per_page)
+        with self._silently(): self.page.max = pages; self.page.value = page
+        self.pages.value = f"of {pages}, {len(chosen)} pictures"
+        self.buttons["back"].disabled, self.buttons["forward"].disabled = page == 1, page == pages
+        self.grid.children = [self._card(row) for row in self.rows]
+        self.ask(False)
+        self.refresh()
 
 # %% ../nbs/lib/22_cleaner.ipynb #edb38080
 @patch

@@ -15,7 +15,7 @@ __all__ = ['BLUE', 'ORANGE', 'GREY', 'FAINT', 'CLEAR', 'RENDERERS', 'OPERATORS',
            'read_matrices', 'written_out', 'matrix_trace', 'product_frame', 'show_matmul']
 
 # %% ../nbs/lib/13_plots.ipynb #f3f93216
-import ast, base64, hashlib, html, io, json, math, re
+import ast, base64, hashlib, html, io, json, math, re, threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -540,8 +540,9 @@ def live(self:Explorer): # An ipywidgets box
     decimals = {name: max(0, -math.floor(math.log10(slider.step))) for name, slider in self.sliders.items()}
     sliders = {name: ipywidgets.FloatSlider(value=slider.start, min=slider.low, max=slider.high, step=slider.step, description=name,
                                             readout_format=f".{decimals[name]}f") for name, slider in self.sliders.items()}
-    image, again = ipywidgets.Image(format="png"), ipywidgets.Button(description="Start again")
-    def redraw(change=None): image.value = self.png(**{name: slider.value for name, slider in sliders.items()})
+    image, again, turn = ipywidgets.Image(format="png"), ipywidgets.Button(description="Start again"), threading.Lock()
+    def redraw(change=None):
+        with turn: image.value = self.png(**{name: slider.value for name, slider in sliders.items()}) # The last one knows all moves
     def restart(button):
         for name, slider in sliders.items(): slider.value = self.starts[name]
     for slider in sliders.values(): slider.observe(redraw, "value")

@@ -8,6 +8,8 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/widget_app.html.md"""
 __all__ = ['LIMIT', 'picked_picture', 'answer', 'classifier']
 
 # %% ../nbs/lib/30_widget_app.ipynb #51f8ba7c
+import threading
+
 import ipywidgets as widgets
 
 from .predictor import BadPicture
@@ -40,13 +42,14 @@ def classifier(
     "The app: choose a picture, press the button, read the answer"
     upload = widgets.FileUpload(accept="image/*", description="Choose a picture", layout={"width": "max-content"})
     button = widgets.Button(description="Classify", button_style="primary")
-    shown, said = widgets.Output(), widgets.Label()
+    shown, said, turn = widgets.Output(), widgets.Label(), threading.Lock()
     def on_click(_):
-        shown.outputs, said.value = (), ""
-        try:
-            picture = picked_picture(upload)
-            said.value = answer(predictor.predict(picture))
-        except BadPicture as error: shown.append_stdout(f"{error}\n")
-        else: shown.append_display_data(widgets.Image(value=picture, layout={"max_width": "320px"}))
+        with turn: # Jupyter may report two clicks at once, each in a thread of its own
+            shown.outputs, said.value = (), ""
+            try:
+                picture = picked_picture(upload)
+                said.value = answer(predictor.predict(picture))
+            except BadPicture as error: shown.append_stdout(f"{error}\n")
+            else: shown.append_display_data(widgets.Image(value=picture, layout={"max_width": "320px"}))
     button.on_click(on_click)
     return widgets.VBox([upload, button, shown, said])

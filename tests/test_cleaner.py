@@ -488,6 +488,43 @@ def test_a_late_click_marks_its_own_picture(cleaner):
     assert cleaner.decisions == {file: "delete"}
 
 
+def test_choices_that_arrive_together(cleaner, monkeypatch):
+    "JupyterLab hands changes to several threads: the second one comes while the first is being carried out"
+    view, done, refresh = cleaner.widget, threading.Event(), type(cleaner.widget).refresh
+    def choose_part():
+        view.split.value = "valid"
+        done.set()
+    second = threading.Thread(target=choose_part)
+    def slow(self):
+        if not second.ident: # Just before the first choice is through
+            with self._silently(): second.start(); done.wait(0.2)
+        refresh(self)
+    monkeypatch.setattr(type(view), "refresh", slow)
+    view.label.value = "teddy"
+    second.join(10)
+    assert done.is_set() and [row.file for row in view.rows] == [row.file for row in cleaner.view("teddy", "valid")]
+    assert len(view.grid.children) == len(view.rows) < len(cleaner.view("teddy"))
+
+
+def test_marks_made_while_a_cell_applies(root, cleaner, monkeypatch):
+    "A visitor who clicks while apply() runs in a cell: neither waits for the other for ever, and the mark counts"
+    view, clicks = cleaner.widget, []
+    cleaner.mark("black/black 1.png", "delete")
+    def click(): menu(cleaner, view.rows[0].file).value = "keep"
+    show = type(view).show
+    def shown(self, *args):
+        if not clicks:
+            clicks.append(threading.Thread(target=click))
+            clicks[0].start(); clicks[0].join(0.2)
+        show(self, *args)
+    monkeypatch.setattr(type(view), "show", shown)
+    kept = view.rows[0].file
+    assert len(cleaner.apply().moves) == 1
+    clicks[0].join(10)
+    assert not clicks[0].is_alive() and view.message.value == ""
+    assert cleaner.decisions == {kept: "keep"}
+
+
 def test_apply_asks_first(root, cleaner):
     view, before = cleaner.widget, tree(root)
     view.buttons["apply"].click()

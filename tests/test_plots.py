@@ -1,5 +1,5 @@
 "Plots: Python, Node and a browser compute the same, sliders act together, and bad input is named"
-import base64, hashlib, html, json, math, re, shutil, subprocess
+import base64, hashlib, html, json, math, re, shutil, subprocess, threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,6 +140,23 @@ def test_widgets_act_together(name):
     assert explorer.draw(**MOVES).axes[0].get_title() == f"{explorer.loss.upper()}: {loss:.4f}"
     again.click()
     assert (image.value, a.value, b.value) == (first, 1.1, 1.1)
+
+
+def test_widgets_that_move_at_once(monkeypatch):
+    "JupyterLab may report moves in several threads; the last picture shows all of them, however long one took"
+    explorer, _ = EXPLORERS["mean-square"]
+    image, a, b, *_ = explorer.live().children
+    begun, png = threading.Event(), type(explorer).png
+    def slow(self, **values):
+        picture = png(self, **values)
+        if not begun.is_set(): begun.set(); second.join(0.3) # Meanwhile the other one moves
+        return picture
+    monkeypatch.setattr(type(explorer), "png", slow)
+    second = threading.Thread(target=lambda: (begun.wait(5), setattr(b, "value", MOVES["b"])))
+    second.start()
+    a.value = MOVES["a"]
+    second.join(10)
+    assert image.value == png(explorer, **MOVES)
 
 
 # In a browser
