@@ -155,7 +155,7 @@ def main() -> int: # Exit status: 0 where all claims hold
         size = sum(file.stat().st_size for file in large.iterdir())/LARGE_COUNT/2**20
         print(f"{LARGE_COUNT} photos of 12 megapixels, {size:.1f} MiB each, and {SMALL_COUNT} of {SMALL[0]}x{SMALL[1]}; "
               f"{usable_cores()} cores; fastest of {ROUNDS} rounds")
-        claims = [compare(ways_to_shrink(large, root, 8.)), compare(ways_to_shrink(small, root, 0.7))]
+        claims = [compare(ways_to_shrink(large, root, 8.)), compare(ways_to_shrink(small, root, 1.))]
         least = decibels(large)
         claims.append(least >= LEAST_DECIBELS)
         print(f"our copies against those decoded in full: {least:.1f} dB at least   claim: {LEAST_DECIBELS:g} dB, "

@@ -11,7 +11,7 @@ __all__ = ['SETTINGS', 'NOT_IN_NAMES', 'RESERVED', 'CREDITS', 'CREDIT_COLUMNS', 
            'build_dataset', 'check_images']
 
 # %% ../nbs/lib/19_images.ipynb #20bb8eda
-import csv, json, os, shutil
+import csv, json, os
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,7 @@ from .env import CourseError
 from .fetch import disk_errors, one_at_a_time
 from course_lib.picture_check import (
     MOST_PIXELS, PARTS, REJECTED, Fault, Picture, PictureReport, Unusable, check_images, decoding, examine, fingerprint,
-    for_each_picture, is_animated, move_aside, open_picture, picture_files, report_on, small_copy, tiny_words,
+    for_each_picture, is_animated, look_at, move_aside, open_picture, picture_files, report_on, small_copy, tiny_words,
 )
 from .search import interleave, search_images
 
@@ -40,11 +40,11 @@ def write_copy(
     "Write a copy, all of it or nothing"
     part, stamp = target.with_name(f".{target.name}.{os.getpid()}.part"), source.stat().st_mtime_ns
     try:
-        if picture is None: shutil.copyfile(source, part)
+        if picture is None: part.write_bytes(source.read_bytes())
         else: picture.save(part, "JPEG", quality=quality)
         os.utime(part, ns=(stamp, stamp))
         os.replace(part, target)
-    finally: part.unlink(missing_ok=True)
+    except BaseException: part.unlink(missing_ok=True); raise # Whatever it was, nothing half-written stays
 
 def is_up_to_date(
     source:Path, # File that a copy is made from
@@ -90,12 +90,15 @@ def make_copy(
         with open_picture(source, most_pixels) as image:
             with decoding(): moves = is_animated(image)
             if moves: raise Unusable("animated", "there are several pictures in this file")
-            ready, picture = is_ready(image, max_size), small_copy(image, max_size)
+            ready, size = is_ready(image, max_size), image.size
+            picture = None if ready else small_copy(image, max_size)
+            look = look_at(image) if ready else fingerprint(picture)
     except Unusable as error: return replace(row, status="failed", kind=error.kind, why=str(error))
-    write_copy(source, target, None if ready else picture, quality)
-    words = tiny_words(picture.size)
+    write_copy(source, target, picture, quality)
+    width, height = size if ready else picture.size
+    words = tiny_words((width, height))
     faults = (Fault(row.target, "tiny", words),) if words else ()
-    return replace(row, status="made", copy=Picture(row.target, faults, picture.width*picture.height, fingerprint(picture)))
+    return replace(row, status="made", copy=Picture(row.target, faults, width*height, look))
 
 # %% ../nbs/lib/19_images.ipynb #28ccd297
 def copy_names(
