@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F
 
 from .check import Checks, show
-from .intro_exercises import pair, same_number
 
 # %% ../nbs/solutions/02_deployment.ipynb #checks
 check = Checks("02_deployment")
@@ -63,7 +62,7 @@ def _new_place(trial):
     tasks = [(200, 50, (300, 180), 60), (30, 170, (120, 200), 100), (0, 0, (640, 480), 224)]
     for x, y, size, side in tasks:
         for method in ("squish", "crop", "pad"):
-            got = pair(trial, trial(x, y, size, side, method), "two numbers, across and down")
+            got = trial.pair(trial(x, y, size, side, method), "two numbers, across and down")
             values = torch.tensor([trial.run(float, value) for value in got])
             left, top, width, height = _window(size, method)
             want = torch.tensor([(x - left)/width*side, (y - top)/height*side])
@@ -146,7 +145,7 @@ def _top_losses(trial):
     for (probabilities, targets), n in zip((by_hand, *drawn), (2, 4, 9), strict=True):
         rows = torch.arange(len(targets))
         losses = F.nll_loss(probabilities.log(), targets, reduction="none")
-        got, places = pair(trial, trial(probabilities, targets, n), "the losses and their positions")
+        got, places = trial.pair(trial(probabilities, targets, n), "the losses and their positions")
         ranked = lambda values, count=n, largest=True: values.sort(descending=largest).values[:count]
         trial.same(got, ranked(losses), "The loss is -log of the probability of the item's own label.", {
             "The minus is missing: logarithms of probabilities are negative.": ranked(-losses, largest=False),
@@ -222,8 +221,8 @@ def _compare_splits(trial):
     drawn = [(torch.randint(4, 30, (2, n))/100).tolist() for n in (9, 10)]
     for before, after in (*by_hand, *drawn):
         falls = np.subtract(before, after).round(9)
-        fall, times = pair(trial, trial(before, after), "two numbers, the median and how often it fell")
-        same_number(trial, fall, np.median(falls), "The median over the splits of the error before minus the error after.", {
+        fall, times = trial.pair(trial(before, after), "two numbers, the median and how often it fell")
+        trial.same_number(fall, np.median(falls), "The median over the splits of the error before minus the error after.", {
             "That is the difference of the two medians. Compare each split with itself first.":
                 np.median(before) - np.median(after),
             "The sign is turned: it is positive where the error fell.": -np.median(falls),
@@ -231,7 +230,7 @@ def _compare_splits(trial):
             "Of an even number of values the median is half way between the two in the middle. `torch.median` takes the lower one.":
                 np.sort(falls)[(len(falls) - 1)//2],
             "Of an even number of values the median is half way between the two in the middle.": np.sort(falls)[len(falls)//2]})
-        same_number(trial, times, (falls > 0).sum(), f"That is in how many of {len(falls)} splits the error fell.", {
+        trial.same_number(times, (falls > 0).sum(), f"That is in how many of {len(falls)} splits the error fell.", {
             "A split in which nothing changed was counted.": (falls >= 0).sum(),
             "That is in how many it rose.": (falls < 0).sum(),
             "That is a share, and the number was asked for.": (falls > 0).mean()})
@@ -295,7 +294,7 @@ def _workers_needed(trial):
         work = per_second*milliseconds
         want = next(workers for workers in range(1, 100) if workers*1000*busy >= work)
         exact = work/1000/busy
-        same_number(trial, trial(per_second, milliseconds, busy), want, f"Each second brings {work} milliseconds of work.", {
+        trial.same_number(trial(per_second, milliseconds, busy), want, f"Each second brings {work} milliseconds of work.", {
             "Too few: a part of a worker is not to be had, so a fraction is rounded up.": math.floor(exact),
             "It was rounded to the nearest number, and a fraction always needs one more.": round(exact),
             "That is not a whole number of workers.": exact,

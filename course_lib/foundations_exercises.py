@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from .check import Checks, Trial, parts, show
+from .check import GD_RIVALS, Checks, Trial, parts, sgd_path, show
 
 # %% ../nbs/solutions/03_foundations.ipynb #checks
 check = Checks("03_foundations")
@@ -43,22 +43,9 @@ def _make_polynomial(trial):
             "Every power is one too high.": curve(family)*x,
             "It computes the function that was made last. Each needs its own numbers.": curve(families[-1])})
 
-# %% ../nbs/solutions/03_foundations.ipynb #untouched
-def _check_untouched(
-    trial:Trial, # The answer
-    name:str,    # Parameter
-    now,         # Table or tensor after the call
-    before,      # Its copy from before
-):
-    "Refuse an answer that changed what it was given; gaps count as equal"
-    table = isinstance(now, pd.DataFrame)
-    same = now.equals(before) if table else np.array_equal(now.numpy(), before.numpy(), equal_nan=True)
-    other = "copy" if table else "new tensor"
-    if not same: trial.refuse(f"`{name}` was changed by the call, and the caller still needs it. Work on a {other}.")
-
 # %% ../nbs/solutions/03_foundations.ipynb #check-known_mse
 @check.add("known_mse(preds, targs)", "F3", "Mean squared error where the target is known, that is, not `nan`",
-           section="A number for how wrong", without=("mse_loss", "l1_loss", "MSELoss", "L1Loss"), changes=True,
+           section="A number for how wrong", without=("mse_loss", "l1_loss", "MSELoss", "L1Loss"),
            hints=("Take the gaps out before anything is subtracted. Which pairs are left?",),
            takeaway="A mask that picks items is safe. A mask that multiplies afterwards is not: zero times `nan` is `nan`.")
 def _known_mse(trial):
@@ -67,9 +54,7 @@ def _known_mse(trial):
         targs = torch.tensor(targs)
         preds = torch.tensor([1., 2, 6]) if len(targs) == 3 else torch.randn(len(targs))
         preds.requires_grad_()
-        before = targs.clone()
         got = trial(preds, targs)
-        _check_untouched(trial, "targs", targs, before)
         pairs = [(p, t) for p, t in zip(preds, targs, strict=True) if t == t]
         squares = torch.stack([(p - t).square() for p, t in pairs])
         distances = torch.stack([(p - t).abs() for p, t in pairs])
@@ -107,45 +92,8 @@ def _numeric_gradient(trial):
             "Both losses were the same. Was the parameter at two places? A second name for a tensor is no copy of it.": 0*slopes,
             "All parameters were nudged together, so that their effects have been added up.": slopes.sum().expand(3)})
 
-# %% ../nbs/solutions/03_foundations.ipynb #rival-steps
-def _rival_steps(
-    start,         # Tensors to start from
-    loss_func,     # Loss of all of them
-    lr=.1,         # Learning rate
-    zero=True,     # Whether gradients are cleared between steps
-    in_turn=False, # Whether each tensor moves before the gradient of the next is computed
-    **options,     # Of `torch.optim.SGD`
-) -> list: # All parameters as one vector, after each of three steps
-    "Where PyTorch's own optimizer goes"
-    params, path = [tensor.detach().clone().requires_grad_() for tensor in start], []
-    optimizers = [torch.optim.SGD(group, lr, **options) for group in ([[p] for p in params] if in_turn else [params])]
-    for _ in range(3):
-        for optimizer in optimizers:
-            loss_func(*params).backward()
-            optimizer.step()
-            if zero: torch.optim.SGD(params, lr).zero_grad()
-        path.append(torch.cat([p.detach().flatten() for p in params]))
-    return path
-
-# %% ../nbs/solutions/03_foundations.ipynb #check-kept
-def _check_kept(
-    trial:Trial, # The answer
-    params,      # The caller's tensors after the step
-    before,      # Their values before it
-):
-    "Refuse a step that left a tensor where it was, or that made it something else than a parameter"
-    for number, (tensor, old) in enumerate(zip(params, before, strict=True)):
-        if not (tensor.is_leaf and tensor.requires_grad):
-            trial.refuse(f"`params[{number}]` is no parameter any more: it was cut off, or the step became part of the graph.")
-        if torch.equal(tensor, old):
-            trial.refuse(f"`params[{number}]` is as it was. The caller holds this tensor, so the tensor itself has to change. "
-                         "An assignment only gives its name, or its place in the list, to another one.")
-
 # %% ../nbs/solutions/03_foundations.ipynb #step-rivals
-STEP_RIVALS = {
-    "It went uphill: the gradient points to where the loss grows.": dict(maximize=True),
-    "The learning rate is not in it: the step is the whole gradient.": dict(lr=1.),
-    "The first step was right; the gradients of earlier steps are still in the later ones.": dict(zero=False),
+STEP_RIVALS = GD_RIVALS | {
     "The tensors moved one after the other, and the later gradients belong to another place than the first.": dict(in_turn=True)}
 
 # %% ../nbs/solutions/03_foundations.ipynb #check-take_step
@@ -158,11 +106,11 @@ def _take_step(trial):
     x, y = torch.randn(12, 2), torch.randn(12)
     def loss_func(slopes, height): return F.mse_loss((x@slopes + height).exp(), y)
     params = [(torch.rand(2)/2).requires_grad_(), (torch.rand(1)/2).requires_grad_()]
-    rivals = {sentence: _rival_steps(params, loss_func, **options) for sentence, options in STEP_RIVALS.items()}
-    for step, want in enumerate(_rival_steps(params, loss_func)):
+    rivals = {sentence: sgd_path(params, loss_func, **options) for sentence, options in STEP_RIVALS.items()}
+    for step, want in enumerate(sgd_path(params, loss_func)):
         before, loss = [tensor.detach().clone() for tensor in params], loss_func(*params).detach()
         got = trial(list(params), loss_func, .1)
-        _check_kept(trial, params, before)
+        for i, (tensor, old) in enumerate(zip(params, before, strict=True)): trial.moved(f"params[{i}]", tensor, old)
         after, slips = torch.cat([p.detach().flatten() for p in params]), {why: path[step] for why, path in rivals.items()}
         trial.same(after, want, f"Those are all the parameters after step {step+1}.", slips)
         if isinstance(got, torch.Tensor):
@@ -242,9 +190,8 @@ def _watch_descent(trial):
         start = torch.tensor(start)
         losses_of = lambda *task, **options: torch.tensor(_rival_losses(*task, **options))
         got, want = trial(loss_func, start, lr, steps), _rival_losses(loss_func, start, lr, steps)
-        if not isinstance(got, (tuple, list)) or len(got) != 2 or not isinstance(got[0], list):
-            trial.refuse(f"wanted a list of losses and `True` or `False`, got `{show(got)}`.")
-        losses, diverged = got
+        losses, diverged = trial.pair(got, "a list of losses and `True` or `False`")
+        if not isinstance(losses, list): trial.refuse(f"wanted the losses in a list, got `{show(losses)}`.")
         if any(isinstance(loss, torch.Tensor) for loss in losses):
             trial.refuse("the losses are tensors. Whoever collects them keeps every graph in memory: plain numbers, please.")
         if fault := _length_fault(losses, want, steps): trial.refuse(fault)
@@ -279,9 +226,7 @@ def _drawn(
 ) -> torch.Tensor: # The curve there, shape (n,)
     "The sum of two ReLUs, refused unless there are two slopes and two heights"
     if isinstance(got, torch.Tensor) and got.ndim: got = list(got)
-    if not isinstance(got, (tuple, list)) or len(got) != 2:
-        trial.refuse(f"wanted slopes and heights, two of each, got `{show(got)}`.")
-    slopes, heights = (trial.run(torch.as_tensor, part) for part in got)
+    slopes, heights = (trial.run(torch.as_tensor, part) for part in trial.pair(got, "slopes and heights, two of each"))
     if slopes.shape != (2,) or heights.shape != (2,):
         trial.refuse(f"wanted two slopes and two heights, got `{show(slopes)}` and `{show(heights)}`.")
     return (slopes.float()*x[:, None] + heights).clamp(min=0).sum(1)
@@ -338,21 +283,6 @@ def _matmul_sums(trial):
     if trial.lines_run(*many) > trial.lines_run(*few):
         trial.refuse("right, but larger matrices run through more lines of Python: there is a loop.")
 
-# %% ../nbs/solutions/03_foundations.ipynb #complains
-def _check_complains(
-    trial:Trial,  # The answer
-    words, names, # The call
-    stranger:str, # The word that is no name
-):
-    "Refuse an answer that accepts an unknown word, or whose `ValueError` does not name it"
-    trial.said = f"{trial.exercise.name}({show(words)}, {show(names)})"
-    try: got = trial.answer(words, names)
-    except ValueError as error:
-        if stranger in str(error): return
-        trial.refuse(f"a `ValueError` came, as it should, but it does not name `{stranger}`. It says: {error}")
-    except Exception as error: trial.refuse(f"a `{type(error).__name__}` came. Wanted a `ValueError` that names `{stranger}`.")
-    trial.refuse(f"`{stranger}` is none of the names, and nobody complained. It came back as `{show(got)}`.")
-
 # %% ../nbs/solutions/03_foundations.ipynb #check-dummies
 @check.add("dummies(words, names)", "F8",
            "A column of 0 and 1 for each name but the last; raises `ValueError` for a word that is no name",
@@ -372,7 +302,7 @@ def _dummies(trial):
             "The columns are in the order of the alphabet, and not in that of `names`.": full[:, by_alphabet][:, :-1],
             "It is 0 where it should be 1, and 1 where it should be 0.": 1 - full[:, :-1],
             "The words were numbered, as if they lay on a line.": places.float()})
-    _check_complains(trial, ["S", "Belfast"], ports, "Belfast")
+    trial.complains(["S", "Belfast"], ports, about="Belfast", why="`Belfast` is none of the names")
 
 # %% ../nbs/solutions/03_foundations.ipynb #check-log_scale
 @check.add("log_scale(values)", "F8", "Logarithms of `values` + 1, divided by the largest of them; zeros where all values are 0",
@@ -428,20 +358,15 @@ def _check_joined(
 # %% ../nbs/solutions/03_foundations.ipynb #check-join_results
 @check.add("join_results(accuracy, speed)", "F9",
            "The two tables joined on model and size, and the number of rows of both that found no partner",
-           section="Which image model is best", changes=True,
+           section="Which image model is best",
            hints=("Every row of either table is in the joined one or left out. How many rows did each table have?",),
            takeaway="Count what a join leaves out, every time. A name that is spelled in two ways costs rows, and nobody is told.")
 def _join_results(trial):
     for together in (5, 0):
         accuracy, speed, right = _two_tables(together)
-        before = accuracy.copy(), speed.copy()
-        got = trial(accuracy, speed)
-        _check_untouched(trial, "accuracy", accuracy, before[0])
-        _check_untouched(trial, "speed", speed, before[1])
-        if not isinstance(got, (tuple, list)) or len(got) != 2:
-            trial.refuse(f"wanted two things, the joined table and a number, got `{show(got)}`.")
-        _check_joined(trial, got[0], right)
-        left_out = got[1].item() if hasattr(got[1], "item") else got[1]
+        table, left_out = trial.pair(trial(accuracy, speed), "two things, the joined table and a number")
+        _check_joined(trial, table, right)
+        left_out = left_out.item() if hasattr(left_out, "item") else left_out
         trial.same(left_out, 5, f"There are {len(accuracy)} and {len(speed)} rows, and {len(right)} of each found a partner.", {
             "Those are the rows of `accuracy` alone.": 3, "Those are the rows of `speed` alone.": 2,
             "A joined row stands for one row of each table.": len(accuracy) + len(speed) - len(right),
@@ -458,15 +383,13 @@ def _shop() -> pd.DataFrame: # Eight rows in random order; more accurate models 
 
 # %% ../nbs/solutions/03_foundations.ipynb #check-best_models
 @check.add("best_models(table, least_speed, n=3)", "F9", "Names of the `n` most accurate models that are fast enough, best first",
-           section="Which image model is best", changes=True,
+           section="Which image model is best",
            hints=("Two steps. Which rows may take part at all? In which order do they stand?",),
            takeaway="State the limit first, then ask for the best. Who looks at the best first will talk the limit away.")
 def _best_models(trial):
     for least_speed, options in ((1000., {}), (400., dict(n=2)), (2500., dict(n=1)), (4000., {}), (9000., {})):
-        table = _shop()
-        before, n = table.copy(), options.get("n", 3)
+        table, n = _shop(), options.get("n", 3)
         got = trial(table, least_speed, **options)
-        _check_untouched(trial, "table", table, before)
         if not isinstance(got, list): trial.refuse(f"wanted a list of names, got `{type(got).__name__}`.")
         by_accuracy, by_speed = (table.sort_values(column, ascending=False) for column in ("top1", "images_per_second"))
         named = lambda rows, compare="ge", least=least_speed: rows["model"][getattr(rows["images_per_second"], compare)(least)].tolist()

@@ -1,8 +1,9 @@
-"What the tests of every page of solutions need: its cells, and a learner's code to hand to its checks"
+"What the tests of the exercises need of each page of solutions: its cells, and a learner's code to hand to its checks"
 import ast
 import json
 import linecache
 import re
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,17 +21,18 @@ def statements(source):
     return {squeeze(line) for line in lines if line and not line.startswith(("def ", "class ", "for ", "if "))}
 
 class Page:
-    "A page of solutions, and the checks that its module exports"
-    def __init__(self, lesson, module, **names):
-        self.lesson, self.module, self.check, self.names = lesson, module, module.check, names
+    "The page of solutions of a lesson such as '04_mnist', the checks that its module exports, and the cases in `exercises_04_mnist`"
+    def __init__(self, lesson):
+        self.lesson, self.cases = lesson, import_module(f"exercises_{lesson}")
+        self.module = import_module(f"course_lib.{lesson.partition('_')[2]}_exercises")
+        self.check, self.exercises = self.module.check, self.module.check.exercises
         self.cells = cells(f"nbs/solutions/{lesson}.ipynb")
-        self.exercises = list(self.check.exercises)
         self.mistakes = {cell.removeprefix("mistake-"): source for cell, source in self.cells.items() if cell.startswith("mistake-")}
 
     def run(self, source, cell):
         "Run a cell's source with the names that a learner has, its lines known to tracebacks as in a notebook"
         linecache.cache[cell] = len(source), None, source.splitlines(True), cell
-        names = {"check": self.check, **self.names}
+        names = {"check": self.check, **self.cases.NAMES}
         exec(compile(source, cell, "exec"), names)
         return names
 
@@ -39,13 +41,18 @@ class Page:
     def mistake(self, cell): return self.run(self.mistakes[cell], f"mistake-{cell}")[cell.partition("-")[0]]
 
     def written(self, name, body):
-        "A learner's function with this body, under the exercise's own signature"
-        return self.run(f"def {self.check.exercises[name].form}:\n    {body}\n", f"answer-{name}")[name]
+        "A learner's function with this body, under the exercise's own signature; of a class, the body of `__init__` and what follows it"
+        exercise = self.exercises[name]
+        source = f"def {exercise.form}:\n    {body}\n"
+        if exercise.methods: source = f"class {name}:\n    def {exercise.form.replace(f'{name}(', '__init__(self, ')}:\n        {body}\n"
+        return self.run(source, f"answer-{name}")[name]
 
-    def try_out(self, name, body): return self.check.exercises[name](self.written(name, body))
+    def try_out(self, name, body): return self.exercises[name](self.written(name, body))
 
     def left_of_solution(self, name, text):
         "Lines of a solution that stand in a text"
         solution = statements(self.cells[f"solution-{name}"])
         assert solution
         return [line for line in solution if line in squeeze(text)]
+
+PAGES = [Page(path.stem) for path in sorted((ROOT/"nbs/solutions").glob("*.ipynb"))]

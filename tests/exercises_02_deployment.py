@@ -1,42 +1,16 @@
-"The exercises of lesson 02: right answers pass, every known mistake is named, and no message gives the answer away."
+"The exercises of lesson 02: what each mistake is told, further mistakes, and other right answers"
 import hashlib
-import inspect
 import math
 import random
-import re
 import statistics
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
-from exercise_page import Page, cells, statements
 
-from course_lib import deployment_exercises
-
-PAGE = Page("02_deployment", deployment_exercises, torch=torch, F=F, math=math, np=np, random=random, hashlib=hashlib,
-            statistics=statistics, Path=Path)
-CHECK, NAMES = PAGE.check, PAGE.exercises
-
-@pytest.fixture(autouse=True)
-def forget(): CHECK.forget()
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    "Several threads on tiny tensors only wait for each other"
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_solution_passes_every_time(name):
-    answer = PAGE.solution(name)
-    for _ in range(20):
-        verdict = CHECK.exercises[name](answer)
-        assert verdict, verdict
+# What a learner's code may use
+NAMES = dict(torch=torch, F=F, math=math, np=np, random=random, hashlib=hashlib, statistics=statistics, Path=Path)
 
 # What each mistake on the page is told
 CAUSES = {
@@ -54,17 +28,6 @@ CAUSES = {
     "best_action-turned": "a row is a class, a column an action",
     "domain_scores-farthest": "the farthest class", "domain_scores-spread": "The spread is not in it", "domain_scores-early": "near in all of them",
 }
-
-def test_every_mistake_on_the_page_is_tested():
-    assert set(PAGE.mistakes) == set(CAUSES)
-
-@pytest.mark.parametrize("mistake", CAUSES)
-def test_a_mistake_is_refused_and_its_cause_named(mistake):
-    answer, exercise = PAGE.mistake(mistake), CHECK.exercises[mistake.partition("-")[0]]
-    CHECK.forget() # the cell itself has tried it
-    first, second = exercise(answer), exercise(answer)
-    assert first.state == "wrong" and CAUSES[mistake] in first.message, first
-    assert first.hints == () and exercise.section in second.hints[0]
 
 FIT = "shown = size if method == 'squish' else [(min if method == 'crop' else max)(size)]*2\n    " \
       "left, top = (size[0]-shown[0])/2, (size[1]-shown[1])/2\n    across, down = (x-left)/shown[0]*side, (y-top)/shown[1]*side\n    "
@@ -155,15 +118,6 @@ MORE = [
     ("domain_scores", "return ((features - means)/scale).square().mean(1).sqrt()", "wanted `tensor([0, 1.904])`"),
 ]
 
-@pytest.mark.parametrize("name, body, cause", MORE, ids=[f"{name}-{i}" for i, (name, *_) in enumerate(MORE)])
-def test_more_mistakes(name, body, cause):
-    verdict = PAGE.try_out(name, body)
-    assert verdict.state == "wrong" and cause in verdict.message, verdict
-
-def test_every_check_is_tried_with_many_mistakes():
-    tried = Counter(mistake.partition("-")[0] for mistake in CAUSES) + Counter(name for name, *_ in MORE)
-    assert set(tried) == set(NAMES) and min(tried.values()) >= 8
-
 # Other right ways, which a fair check accepts
 OTHERS = [
     ("new_place", f"{FIT}return across, down"),
@@ -188,42 +142,3 @@ OTHERS = [
     ("domain_scores", f"{STEPS}return steps.square().mean(2).sqrt().amin(1)"),
     ("domain_scores", "return torch.stack([min((((f - m)/scale)**2).mean()**.5 for m in means) for f in features])"),
 ]
-
-@pytest.mark.parametrize("name, body", OTHERS, ids=[f"{name}-{i}" for i, (name, _) in enumerate(OTHERS)])
-def test_other_right_answers_pass(name, body):
-    answer = PAGE.written(name, body)
-    for _ in range(5):
-        verdict = CHECK.exercises[name](answer)
-        assert verdict, verdict
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_message_contains_a_line_of_the_solution(name):
-    for mistake in (cell for cell in PAGE.mistakes if cell.startswith(f"{name}-")):
-        answer = PAGE.mistake(mistake)
-        said = "".join(repr(CHECK.exercises[name](answer)) for _ in range(4))
-        own = statements(PAGE.mistakes[mistake]) # the learner's line is quoted where it raises
-        assert [line for line in PAGE.left_of_solution(name, said) if line not in own] == []
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_module_does_not_contain_a_line_of_the_solution(name):
-    assert PAGE.left_of_solution(name, Path(deployment_exercises.__file__).read_text(encoding="utf-8")) == []
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("body, state, cause", [
-    ("...", "not done", "no code in"), ("pass", "not done", "no code in"), ("len('words')", "wrong", "nothing came back"),
-    ("return 1/0", "wrong", "ZeroDivisionError: division by zero, at line 2 of your code, `return 1/0`"),
-    ("return object()", "wrong", "Tried"), ("return (object(), object())", "wrong", "Tried"), ("return torch.tensor(float('nan'))", "wrong", "Tried"),
-])
-def test_what_can_go_wrong_with_any_function(name, body, state, cause):
-    verdict = PAGE.try_out(name, body)
-    assert (verdict.state, cause in verdict.message) == (state, True), verdict
-    assert "Traceback" not in repr(verdict) and "check could not go on" not in repr(verdict)
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_lesson_asks_what_the_check_tries(name):
-    lesson, exercise = cells("nbs/02_deployment.ipynb"), CHECK.exercises[name]
-    source = lesson["ex-" + name.replace("_", "-")]
-    skeleton = PAGE.run(source, f"ex-{name}")[name]
-    assert exercise(skeleton).state == "not done" and source.endswith(f"\ncheck.{name}({name})")
-    assert f"{name}{inspect.signature(skeleton)}" == exercise.form and skeleton.__doc__ == exercise.prompt
-    assert exercise.section in re.findall(r"^#+ (.+)$", "\n".join(lesson.values()), re.M)

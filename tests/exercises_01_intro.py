@@ -1,41 +1,16 @@
-"The exercises of lesson 01: right answers pass, every known mistake is named, and no message gives the answer away."
-import inspect
+"The exercises of lesson 01: what each mistake is told, further mistakes, and other right answers"
 import itertools
 import math
 import random
 import re
-from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 import torch.nn.functional as F
-from exercise_page import Page, cells, statements
 
-from course_lib import intro_exercises
-
-PAGE = Page("01_intro", intro_exercises, torch=torch, F=F, math=math, np=np, pd=pd, random=random, re=re, itertools=itertools)
-CHECK, NAMES = PAGE.check, PAGE.exercises
-
-@pytest.fixture(autouse=True)
-def forget(): CHECK.forget()
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    "Several threads on tiny tensors only wait for each other"
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_solution_passes_every_time(name):
-    answer = PAGE.solution(name)
-    for _ in range(20):
-        verdict = CHECK.exercises[name](answer)
-        assert verdict, verdict
+# What a learner's code may use
+NAMES = dict(torch=torch, F=F, math=math, np=np, pd=pd, random=random, re=re, itertools=itertools)
 
 # What each mistake on the page is told
 CAUSES = {
@@ -57,17 +32,6 @@ CAUSES = {
     "chance_of_slope-side": "luck has two sides", "chance_of_slope-more": "The order that was measured is missing",
     "chance_of_slope-together": "were shuffled together",
 }
-
-def test_every_mistake_on_the_page_is_tested():
-    assert set(PAGE.mistakes) == set(CAUSES)
-
-@pytest.mark.parametrize("mistake", CAUSES)
-def test_a_mistake_is_refused_and_its_cause_named(mistake):
-    answer, exercise = PAGE.mistake(mistake), CHECK.exercises[mistake.partition("-")[0]]
-    CHECK.forget() # the cell itself has tried it
-    first, second = exercise(answer), exercise(answer)
-    assert first.state == "wrong" and CAUSES[mistake] in first.message, first
-    assert first.hints == () and exercise.section in second.hints[0]
 
 GUESS = "guess = max(set(train_labels), key=train_labels.count); wrong = len(valid_labels) - valid_labels.count(guess)\n    "
 MATCH = "found = re.fullmatch('([A-Za-z]+(?:_[A-Za-z]+)*)_([0-9]+)[.]jpg', name)\n    " \
@@ -174,15 +138,6 @@ MORE = [
     ("chance_of_slope", "from scipy.stats import permutation_test", "`permutation_test` does the whole exercise"),
 ]
 
-@pytest.mark.parametrize("name, body, cause", MORE, ids=[f"{name}-{i}" for i, (name, *_) in enumerate(MORE)])
-def test_more_mistakes(name, body, cause):
-    verdict = PAGE.try_out(name, body)
-    assert verdict.state == "wrong" and cause in verdict.message, verdict
-
-def test_every_check_is_tried_with_many_mistakes():
-    tried = Counter(mistake.partition("-")[0] for mistake in CAUSES) + Counter(name for name, *_ in MORE)
-    assert set(tried) == set(NAMES) and min(tried.values()) >= 8
-
 # Other right ways, which a fair check accepts
 OTHERS = [
     ("baseline_error", "guess = pd.Series(train_labels).mode()[0]\n    return (pd.Series(valid_labels) != guess).mean()"),
@@ -218,42 +173,3 @@ OTHERS = [
     ("chance_of_slope", "found = [abs(np.corrcoef(order, y)[0, 1]) for order in itertools.permutations(x.tolist())]\n"
                         "    return np.mean(np.array(found) >= found[0] - 1e-9)"),
 ]
-
-@pytest.mark.parametrize("name, body", OTHERS, ids=[f"{name}-{i}" for i, (name, _) in enumerate(OTHERS)])
-def test_other_right_answers_pass(name, body):
-    answer = PAGE.written(name, body)
-    for _ in range(5):
-        verdict = CHECK.exercises[name](answer)
-        assert verdict, verdict
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_message_contains_a_line_of_the_solution(name):
-    for mistake in (cell for cell in PAGE.mistakes if cell.startswith(f"{name}-")):
-        answer = PAGE.mistake(mistake)
-        said = "".join(repr(CHECK.exercises[name](answer)) for _ in range(4))
-        own = statements(PAGE.mistakes[mistake]) # the learner's line is quoted where it raises
-        assert [line for line in PAGE.left_of_solution(name, said) if line not in own] == []
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_module_does_not_contain_a_line_of_the_solution(name):
-    assert PAGE.left_of_solution(name, Path(intro_exercises.__file__).read_text(encoding="utf-8")) == []
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("body, state, cause", [
-    ("...", "not done", "no code in"), ("pass", "not done", "no code in"), ("len('words')", "wrong", "nothing came back"),
-    ("return 1/0", "wrong", "ZeroDivisionError: division by zero, at line 2 of your code, `return 1/0`"),
-    ("return object()", "wrong", "Tried"), ("return (object(), object())", "wrong", "Tried"), ("return torch.tensor(float('nan'))", "wrong", "Tried"),
-])
-def test_what_can_go_wrong_with_any_function(name, body, state, cause):
-    verdict = PAGE.try_out(name, body)
-    assert (verdict.state, cause in verdict.message) == (state, True), verdict
-    assert "Traceback" not in repr(verdict) and "check could not go on" not in repr(verdict)
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_lesson_asks_what_the_check_tries(name):
-    lesson, exercise = cells("nbs/01_intro.ipynb"), CHECK.exercises[name]
-    source = lesson["ex-" + name.replace("_", "-")]
-    skeleton = PAGE.run(source, f"ex-{name}")[name]
-    assert exercise(skeleton).state == "not done" and source.endswith(f"\ncheck.{name}({name})")
-    assert f"{name}{inspect.signature(skeleton)}" == exercise.form and skeleton.__doc__ == exercise.prompt
-    assert exercise.section in re.findall(r"^#+ (.+)$", "\n".join(lesson.values()), re.M)
