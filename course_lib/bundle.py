@@ -10,7 +10,8 @@ __all__ = ['QUANTILE', 'TOLERANCE', 'FILES', 'LICENCES', 'CARD', 'FITTED', 'STRA
            'try_network', 'last_layer', 'wrap_network', 'to_onnx', 'spread', 'look_at', 'six_digits', 'describe_domain',
            'sample_pictures', 'as_fastai_does', 'check_answers', 'check_place', 'bundle_folder', 'front_matter',
            'table', 'card', 'measure', 'name_of_network', 'network_of', 'look_at_both', 'save_weights', 'as_json',
-           'finish_bundle', 'export_bundle', 'load_weights', 'compare_bundles', 'rounded_model', 'quantize_bundle']
+           'describe_bundle', 'finish_bundle', 'export_bundle', 'load_weights', 'compare_bundles', 'rounded_model',
+           'quantize_bundle']
 
 # %% ../nbs/lib/24_bundle.ipynb #9ff50fb2
 import json, math, os, re, warnings
@@ -22,7 +23,7 @@ from string import Template
 
 import numpy as np
 
-from .env import CourseError, did_you_mean, versions
+from .env import CourseError, asset, did_you_mean, versions
 from .fetch import disk_errors, sha256_of, unpacking_folder
 from .predictor import FORMAT, METHODS, WHITE, BadBundle, Predictor, check_folder, domain_scores, load_bundle
 
@@ -282,6 +283,7 @@ def sample_pictures(
     noise = [chance.integers(0, 256, (*shape, 3), np.uint8) for shape in ((60, 90), (301, 200), (333, 333))]
     return [Image.fromarray(pixels) for pixels in ([np.asarray(opened[place]) for place in places] or noise)]
 
+# %% ../nbs/lib/24_bundle.ipynb #24c0ffe3
 def as_fastai_does(
     learn,  # fastai's Learner
     images, # PIL images
@@ -339,6 +341,7 @@ def check_place(
     if not overwrite:
         raise CourseError(f"{dest} is a bundle already. Choose another folder, or pass `overwrite=True` to replace it.")
 
+# %% ../nbs/lib/24_bundle.ipynb #24c0ffe9
 @contextmanager
 def bundle_folder(
     dest:Path,      # Where the bundle shall be
@@ -379,49 +382,7 @@ def table(
     return "\n".join([f"| {head} |", "| --- | --- |", *lines])
 
 # %% ../nbs/lib/24_bundle.ipynb #bbaffd68
-CARD = Template("""$front
-
-# $title
-
-Tells which of $count classes a picture shows: $classes.
-
-## Use
-
-```python
-from course_lib.predictor import load_bundle
-
-load_bundle("folder").predict("picture.jpg")
-```
-
-Any program that runs ONNX can use `model.onnx`: `pixels` of shape (pictures, 3, $height, $width) from 0 to 1 in, `probabilities` and
-`features` out. `model.safetensors`, where it is there, holds the weights for further training.
-
-## Pictures
-
-They are turned upright, put on white where they are transparent, then $fitted to $width x $height pixels. The model $strange.
-
-## Data
-
-$data
-
-## Results
-
-$results
-
-## Limits
-
-$limits
-
-## Licence
-
-$licence
-
-## Made with
-
-$network, exported $created.
-
-$versions
-""")
+CARD = Template(asset("bundle/card.md").read_text(encoding="utf-8"))
 
 # %% ../nbs/lib/24_bundle.ipynb #9f3720ec
 FITTED = {"crop": "cut to the middle part of the right shape and scaled", "squish": "scaled, whatever their shape,",
@@ -469,6 +430,7 @@ def network_of(
     model = deepcopy(get_model(learn.model)).cpu().float().eval()
     return wrap_network(model, last_layer(model, size, len(learn.dls.vocab)), normalisation_of(learn.dls), size)
 
+# %% ../nbs/lib/24_bundle.ipynb #24c0ffee
 MOST_LOOKED_AT = 2000 # pictures of the training set, and of the validation set
 
 def look_at_both(
@@ -479,6 +441,7 @@ def look_at_both(
     if not (len(dls.train_ds) and len(dls.valid_ds)): return None
     return tuple(look_at(network, dls, subset, MOST_LOOKED_AT) for subset in (dls.train_ds, dls.valid_ds))
 
+# %% ../nbs/lib/24_bundle.ipynb #24c0fff1
 def save_weights(
     learn,     # fastai's Learner
     file:Path, # Where to
@@ -497,6 +460,23 @@ def as_json(
     lines = [f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False, default=float)}" for name, value in facts.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
+# %% ../nbs/lib/24_bundle.ipynb #24c0fff5
+VERSIONS = ("fastai", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "pillow", "numpy")
+
+def describe_bundle(
+    learn,             # fastai's Learner
+    looked:tuple|None, # From `look_at_both`
+    metrics:dict|None, # {measure: value}; measured on the pictures that were kept aside where it is None
+    title:str,         # Heading of the card and of apps
+    **terms:str,       # 'data', 'licence' and 'limits'
+) -> dict: # Content of bundle.json, without the hashes
+    "What is to be known about a learner"
+    classes = vocab_of(learn)
+    return {"format": FORMAT, "title": title, "vocab": classes, "preprocess": preprocess_of(learn.dls)[0],
+            "domain": describe_domain(*looked, len(classes)) if looked else None,
+            "metrics": metrics if metrics is not None else measure(looked[1]) if looked else {},
+            **terms, "network": name_of_network(learn), "versions": versions(VERSIONS), "created": date.today().isoformat()}
+
 # %% ../nbs/lib/24_bundle.ipynb #5789c020
 def finish_bundle(
     folder:Path, # With the model
@@ -508,8 +488,6 @@ def finish_bundle(
     (folder/"README.md").write_text(card(facts), encoding="utf-8", newline="\n")
 
 # %% ../nbs/lib/24_bundle.ipynb #990422ec
-VERSIONS = ("fastai", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "pillow", "numpy")
-
 def export_bundle(
     learn,              # fastai Learner that tells one class of a picture
     dest:str|Path,      # New folder
@@ -526,12 +504,7 @@ def export_bundle(
     check_place(dest, overwrite); check_task(learn); check_loss(learn)
     preprocess, size = preprocess_of(learn.dls)
     network = network_of(learn, size)
-    looked = look_at_both(network, learn.dls)
-    facts = {"format": FORMAT, "title": title, "vocab": vocab_of(learn), "preprocess": preprocess,
-             "domain": describe_domain(*looked, len(learn.dls.vocab)) if looked else None,
-             "metrics": metrics if metrics is not None else measure(looked[1]) if looked else {},
-             "data": data, "licence": licence, "limits": limits, "network": name_of_network(learn),
-             "versions": versions(VERSIONS), "created": date.today().isoformat()}
+    facts = describe_bundle(learn, look_at_both(network, learn.dls), metrics, title, data=data, licence=licence, limits=limits)
     with bundle_folder(dest, overwrite) as folder:
         (folder/"model.onnx").write_bytes(to_onnx(network, preprocess["size"]))
         save_weights(learn, folder/"model.safetensors")

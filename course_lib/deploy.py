@@ -25,10 +25,10 @@ MAKERS = {"gradio": make_gradio_app, "web": make_web_app, "notebook": make_noteb
 def make_app(
     bundle:str|Path, # Made by `export_bundle`
     kind:str,        # 'gradio', 'web' or 'notebook'
-    dest:str|Path,   # New folder, or an earlier app of ours
+    dest:str|Path,   # New folder, or an earlier app of ours: then what we wrote there is replaced
     **options,       # Of the kind's own maker, such as `examples` or `title`
 ) -> Path: # The app's folder, to be pushed as it is
-    "Make an app of a bundle; raises `CourseError` where the kind, an option, the bundle or `dest` will not do"
+    "Make an app of a bundle, or bring one up to date; raises `CourseError` where the kind, an option, the bundle or `dest` will not do"
     if kind not in MAKERS: raise CourseError(f"There is no app of the kind {kind!r}. {did_you_mean(str(kind), MAKERS)}")
     known = list(signature(MAKERS[kind]).parameters)[2:]
     for name in options:

@@ -46,8 +46,11 @@ async def predict(
     return JSONResponse({name: getattr(prediction, name) for name in ("label", "probabilities", "unlike", "score")})
 
 # %% ../nbs/lib/29_prediction_server.ipynb #5356da05
-async def error_as_json(request:Request, error:HTTPException) -> JSONResponse:
-    "Every refusal as {'error': text}"
+async def error_as_json(
+    request:Request,     # What was asked
+    error:HTTPException, # Why it is refused
+) -> JSONResponse: # {"error": text}
+    "A refusal that a program can read"
     return JSONResponse({"error": error.detail}, status_code=error.status_code)
 
 # %% ../nbs/lib/29_prediction_server.ipynb #a980e157

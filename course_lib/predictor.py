@@ -7,10 +7,10 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/predictor.html.md"""
 # %% auto #0
 __all__ = ['MOST_BYTES', 'MOST_PIXELS', 'FORMATS', 'ORIENTATION', 'TURNS', 'WHITE', 'BORDERS', 'PICKLES', 'FORMAT', 'METHODS',
            'BadPicture', 'BadBundle', 'name_of', 'content_of', 'not_a_picture', 'check_size', 'damaged', 'open_file',
-           'upright', 'to_rgb', 'open_picture', 'box_for', 'cut_or_pad', 'fit_picture', 'refuse_pickles',
+           'upright', 'to_rgb', 'open_picture', 'box_for', 'cut_or_pad', 'fit_picture', 'Fitting', 'refuse_pickles',
            'whole_numbers', 'broken_preprocess', 'broken_domain', 'broken_rule', 'read_facts', 'model_of',
-           'check_folder', 'Prediction', 'domain_scores', 'answers_of', 'Predictor', 'same_shape', 'broken_network',
-           'start_session', 'usable_cores', 'load_bundle']
+           'check_folder', 'Prediction', 'domain_scores', 'answers_of', 'start_session', 'usable_cores', 'same_shape',
+           'broken_network', 'Network', 'Predictor', 'load_bundle']
 
 # %% ../nbs/lib/23_predictor.ipynb #860fb88c
 import hashlib, io, json, os
@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 class BadPicture(ValueError):
     "A picture that cannot be used: says which, why, and what would do"
 
+# %% ../nbs/lib/23_predictor.ipynb #23c0ffe3
 class BadBundle(ValueError):
     "A folder that is no bundle, or that should not be trusted: says why, and what to do"
 
@@ -192,6 +193,22 @@ def fit_picture(
         raise BadPicture(f"{name} is too long and narrow: with borders it would have {pixels:,} pixels. Cut it and try again.")
     return cut_or_pad(image, box, pad_mode).resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
+# %% ../nbs/lib/23_predictor.ipynb #23c0ffe5
+class Fitting:
+    "Makes pictures fit a model"
+    def __init__(self,
+        way:dict,           # The entry `preprocess` of bundle.json
+        reduced:bool=False, # Decode large JPEG files at reduced size
+    ):
+        self.size, self.background = tuple(way["size"]), tuple(way["background"])
+        self.method, self.pad_mode = way["method"], way["pad_mode"]
+        self.enough = 2*max(self.size) if reduced else None
+
+    def pixels(self, picture) -> np.ndarray: # Shape (height, width, 3), bytes
+        "What the model is shown of a picture (path, bytes or PIL image); raises `BadPicture`"
+        image = open_picture(picture, self.background, self.enough)
+        return np.asarray(fit_picture(image, self.size, self.method, self.pad_mode, name_of(picture)))
+
 # %% ../nbs/lib/23_predictor.ipynb #855f03a9
 PICKLES = {".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".joblib", ".bin", ".npy"} # files that are pickles, or may be
 
@@ -331,43 +348,23 @@ def answers_of(
         found.append(Prediction(vocab[order[0]], order[0], named, score is not None and score > domain["threshold"], score))
     return found
 
-# %% ../nbs/lib/23_predictor.ipynb #360f7385
-class Predictor:
-    "Says what is in a picture; made by `load_bundle`"
-    def __init__(self,
-        facts:dict,         # What bundle.json says
-        session,            # `InferenceSession` of ONNX Runtime
-        threads:int=1,      # Pictures that are decoded at the same time
-        reduced:bool=False, # Decode large JPEG files at reduced size
-    ):
-        self.facts, self.session, self.threads, way = facts, session, threads, facts["preprocess"]
-        self.title, self.vocab, self.domain = facts.get("title", ""), facts["vocab"], facts.get("domain")
-        self.size, self.background = tuple(way["size"]), tuple(way["background"])
-        self.method, self.pad_mode = way["method"], way["pad_mode"]
-        self.enough = 2*max(self.size) if reduced else None
+# %% ../nbs/lib/23_predictor.ipynb #e52d3f16
+def start_session(
+    model:bytes, # A network in ONNX's format
+    threads:int, # Threads that compute
+): # `InferenceSession` of ONNX Runtime
+    "Get a network ready to compute, on the processor, in the fastest form that ONNX Runtime knows"
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3 # errors only
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def pixels(self, picture) -> np.ndarray: # Shape (height, width, 3), bytes
-        "What the model is shown of a picture (path, bytes or PIL image); raises `BadPicture`"
-        image = open_picture(picture, self.background, self.enough)
-        return np.asarray(fit_picture(image, self.size, self.method, self.pad_mode, name_of(picture)))
-
-    def run(self, pixels) -> list[np.ndarray]: # Probabilities of shape (pictures, classes), features of shape (pictures, features)
-        "Send pixels, of shape (pictures, height, width, 3), through the network"
-        values = np.ascontiguousarray(np.asarray(pixels).transpose(0, 3, 1, 2), dtype=np.float32)/255
-        return self.session.run(["probabilities", "features"], {"pixels": values})
-
-    def predict(self, picture) -> Prediction:
-        "What is in a picture (path, bytes or PIL image); raises `BadPicture`"
-        return answers_of(*self.run([self.pixels(picture)]), self.vocab, self.domain)[0]
-
-    def predict_batch(self, pictures, batch_size:int=32) -> list[Prediction]:
-        "What is in each picture, `batch_size` of them in memory at a time; raises `BadPicture` for the first that cannot be used"
-        pictures, found = list(pictures), []
-        with ThreadPoolExecutor(self.threads) as pool:
-            for start in range(0, len(pictures), batch_size):
-                pixels = list(pool.map(self.pixels, pictures[start:start + batch_size]))
-                found += answers_of(*self.run(pixels), self.vocab, self.domain)
-        return found
+# %% ../nbs/lib/23_predictor.ipynb #23c0ffea
+def usable_cores() -> int: # Which in a container may be fewer than the machine has
+    "Cores that this process may run on"
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # %% ../nbs/lib/23_predictor.ipynb #9e62558f
 def same_shape(
@@ -392,22 +389,49 @@ def broken_network(
     for name, sizes in wanted.items():
         if not same_shape(shapes[name], sizes): return f"{name!r} has the shape {shapes[name]}, and bundle.json asks for {sizes}"
 
-# %% ../nbs/lib/23_predictor.ipynb #e52d3f16
-def start_session(
-    model:bytes, # A network in ONNX's format
-    threads:int, # Threads that compute
-): # `InferenceSession` of ONNX Runtime
-    "Get a network ready to compute, on the processor, in the fastest form that ONNX Runtime knows"
-    import onnxruntime
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3 # errors only
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+# %% ../nbs/lib/23_predictor.ipynb #23c0ffed
+class Network:
+    "Answers for pixels"
+    def __init__(self,
+        facts:dict, # What bundle.json says
+        session,    # `InferenceSession` of ONNX Runtime
+    ):
+        self.facts, self.session = facts, session
+        self.title, self.vocab, self.domain = facts.get("title", ""), facts["vocab"], facts.get("domain")
 
-def usable_cores() -> int: # Which in a container may be fewer than the machine has
-    "Cores that this process may run on"
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    def run(self, pixels) -> list[np.ndarray]: # Probabilities of shape (pictures, classes), features of shape (pictures, features)
+        "Send pixels, of shape (pictures, height, width, 3), through the network"
+        values = np.ascontiguousarray(np.asarray(pixels).transpose(0, 3, 1, 2), dtype=np.float32)/255
+        return self.session.run(["probabilities", "features"], {"pixels": values})
+
+    def answers(self, pixels) -> list[Prediction]: # One for each picture
+        "What is in pictures, given as pixels of shape (pictures, height, width, 3)"
+        return answers_of(*self.run(pixels), self.vocab, self.domain)
+
+# %% ../nbs/lib/23_predictor.ipynb #360f7385
+class Predictor(Fitting, Network):
+    "Says what is in a picture; made by `load_bundle`"
+    def __init__(self,
+        facts:dict,         # What bundle.json says
+        session,            # `InferenceSession` of ONNX Runtime
+        threads:int=1,      # Pictures that are decoded at the same time
+        reduced:bool=False, # Decode large JPEG files at reduced size
+    ):
+        Fitting.__init__(self, facts["preprocess"], reduced)
+        Network.__init__(self, facts, session)
+        self.threads = threads
+
+    def predict(self, picture) -> Prediction:
+        "What is in a picture (path, bytes or PIL image); raises `BadPicture`"
+        return self.answers([self.pixels(picture)])[0]
+
+    def predict_batch(self, pictures, batch_size:int=32) -> list[Prediction]:
+        "What is in each picture, `batch_size` of them in memory at a time; raises `BadPicture` for the first that cannot be used"
+        pictures, found = list(pictures), []
+        with ThreadPoolExecutor(self.threads) as pool:
+            for start in range(0, len(pictures), batch_size):
+                found += self.answers(list(pool.map(self.pixels, pictures[start:start + batch_size])))
+        return found
 
 # %% ../nbs/lib/23_predictor.ipynb #9445d026
 def load_bundle(

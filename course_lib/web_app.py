@@ -17,9 +17,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
+from .app_folder import app_folder
 from .data import data_home
 from .env import CourseError, asset
-from .fetch import Expected, check_file, disk_errors, download, one_at_a_time, reachable, sha256_of, unpacking_folder
+from .fetch import Expected, check_file, disk_errors, download, one_at_a_time, reachable, sha256_of
 
 # %% ../nbs/lib/25_web_app.ipynb #3021299d
 WEB = asset("web")
@@ -81,6 +82,7 @@ def from_network(
     for name, (original, expected) in RUNTIME.items(): download(f"{CDN}/{original}", dest/name, expected)
     return True
 
+# %% ../nbs/lib/25_web_app.ipynb #25c0ffe2
 def from_npm(
     dest:Path, # Existing folder to write to
 ) -> bool: # Whether npm gave them
@@ -111,6 +113,7 @@ def fill_cache(
                                   f"here and pass it as `runtime`. (3) Pass the folder of an app that you made before as `runtime`.")
             os.replace(work, home)
 
+# %% ../nbs/lib/25_web_app.ipynb #25c0ffe6
 def place_runtime(
     dest:Path,              # Existing folder to write to
     runtime:Path|None=None, # Folder or .tgz that has the files; the cache or the network by default
@@ -194,6 +197,7 @@ def integrity(
     "The hash of a script or style"
     return f"sha384-{base64.b64encode(hashlib.sha384(content).digest()).decode()}"
 
+# %% ../nbs/lib/25_web_app.ipynb #25c0ffe8
 def facts(
     folder:Path,      # The app so far
     names:list[str],  # Files in it
@@ -201,6 +205,7 @@ def facts(
     "Size and hash of files"
     return {name: {"bytes": (folder/name).stat().st_size, "sha256": sha256_of(folder/name)} for name in names}
 
+# %% ../nbs/lib/25_web_app.ipynb #25c0ffeb
 def addressed(
     name:str,    # A file of the app
     sha256:str,  # Its hash
@@ -215,6 +220,7 @@ def inline_json(
     "JSON without a character that HTML would act on"
     return json.dumps(value, ensure_ascii=False).replace("<", r"\u003c").replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")
 
+# %% ../nbs/lib/25_web_app.ipynb #25c0ffee
 def import_map(
     folder:Path,              # The app so far
     hashes:dict[str, dict],   # From `facts`
@@ -324,26 +330,20 @@ def write_surroundings(
 # %% ../nbs/lib/25_web_app.ipynb #29107947
 def make_web_app(
     bundle,            # Folder that `export_bundle` wrote
-    dest,              # Folder to make; may exist if it is empty
+    dest,              # New folder, or an earlier app of ours: then what we wrote there is replaced
     *,
     runtime=None,      # Folder or .tgz of onnxruntime-web; the cache or the network by default
     title:str|None=None, # Title of the page; the bundle's by default
     examples=(),       # Paths of pictures that visitors may try
 ) -> Path: # The finished folder
-    "A static page that classifies pictures in the visitor's browser; push it to any host of plain files"
+    "A static page that classifies pictures in the visitor's browser; push it to any host of plain files, again after an update"
     bundle, dest = Path(bundle), Path(dest)
     facts_of_bundle = read_bundle(bundle)
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise CourseError(f"{dest} exists and is not an empty folder. Name another one, or remove it.")
     title, classes = title or facts_of_bundle["title"], listing(facts_of_bundle["vocab"])
     description = f"Tells what is in a picture: {classes}."
-    with disk_errors(dest.parent), unpacking_folder(dest) as work:
-        folder = work/dest.name
-        folder.mkdir()
+    with app_folder(dest, "web") as folder:
         write_fixed(folder, bundle, title, description, runtime)
         write_page(folder, title, description, save_examples(examples, folder))
         write_worker(folder, [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()])
         write_surroundings(folder, bundle, title, classes)
-        if dest.exists(): dest.rmdir()
-        os.replace(folder, dest)
     return dest

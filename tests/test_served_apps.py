@@ -22,8 +22,9 @@ from pathlib import Path
 import httpx
 import pytest
 from browser import start_browser
+from course_lib.app_folder import MARK
 from course_lib.env import CourseError
-from course_lib.served_apps import COLOURS, MARK, colour_bundle, make_gradio_app, make_notebook_app
+from course_lib.served_apps import COLOURS, colour_bundle, make_gradio_app, make_notebook_app
 from PIL import Image
 
 MAKERS = {"gradio": make_gradio_app, "notebook": make_notebook_app}
@@ -438,18 +439,17 @@ def test_a_file_that_its_owner_changed_is_not_replaced(bundle, tmp_path):
     assert json.loads((app/"bundle"/"bundle.json").read_text())["title"] == TITLE
 
 
-def test_an_update_killed_halfway_can_be_repeated(bundle, tmp_path, monkeypatch):
-    from course_lib import served_apps
+def test_an_update_killed_halfway_can_be_repeated(bundle, pictures, tmp_path, monkeypatch):
     app, moved = make_gradio_app(bundle, tmp_path/"app"), []
     replace = os.replace
     def stop_after_three(source, target):
         if len(moved) == 3: raise KeyboardInterrupt
         moved.append(target)
         replace(source, target)
-    monkeypatch.setattr(served_apps.os, "replace", stop_after_three)
-    with pytest.raises(KeyboardInterrupt): make_gradio_app(bundle, app, title="Second")
+    monkeypatch.setattr(os, "replace", stop_after_three)
+    with pytest.raises(KeyboardInterrupt): make_gradio_app(bundle, app, examples=pictures, title="Second")
     monkeypatch.undo()
-    make_gradio_app(bundle, app, title="Second")
+    make_gradio_app(bundle, app, examples=pictures, title="Second")
     listed = json.loads((app/MARK).read_text())["files"]
     assert {path.as_posix(): sum for path, sum in contents(app).items() if path.name != MARK} == listed
 

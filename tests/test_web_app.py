@@ -19,10 +19,10 @@ import yaml
 from browser import served, start_browser
 from conftest import tgz
 from PIL import Image, ImageDraw
+from small_runtime import pretend_runtime
 
 from course_lib import web_app
 from course_lib.env import CourseError
-from course_lib.fetch import Expected
 from course_lib.web_app import WEB, from_network, from_npm, integrity, make_web_app, place_runtime, runtime_home
 
 TITLE = 'Bears: "grizzly" or </title><script>window.harmed = 1</script> & $title?'
@@ -76,14 +76,7 @@ def drawing(seed, size=(320, 240)):
 @pytest.fixture
 def small_runtime(tmp_path, monkeypatch):
     "A folder with a pretended runtime, which the module takes for the real one"
-    folder, pinned = tmp_path/"small_runtime", {}
-    folder.mkdir()
-    for name, (original, _) in web_app.RUNTIME.items():
-        content = f"export const name = '{name}';".encode()
-        (folder/original).write_bytes(content)
-        pinned[name] = original, Expected(len(content), hashlib.sha256(content).hexdigest(), by="the test")
-    monkeypatch.setattr(web_app, "RUNTIME", pinned)
-    return folder
+    return pretend_runtime(tmp_path/"small_runtime", monkeypatch)
 
 
 @pytest.fixture
@@ -108,7 +101,7 @@ def stored(folder): return json.loads(re.match(r"const APP = (.*);\n", (folder/"
 def script(page, kind): return re.search(rf'<script type="{kind}"[^>]*>(.*?)</script>', page, re.S)[1]
 
 
-AROUND = {"README.md", "MODEL.md", "test_app.py", "sw.js", ".gitattributes"}
+AROUND = {"README.md", "MODEL.md", "test_app.py", "sw.js", ".gitattributes", "app.json"}
 
 
 def test_the_service_worker_keeps_every_file_of_the_page(folder):
@@ -198,12 +191,47 @@ def test_examples_say_nothing_about_where_they_were_taken(tmp_path, small_runtim
     with Image.open(app/"examples"/"1.jpg") as example: assert (example.size, dict(example.getexif())) == ((400, 800), {})
 
 
+# Made again. The rules for the owner's files are those of every kind of app, and are tested in test_deploy.py
+
+def version(folder): return re.match(r'const APP = \{"version": "(\w+)"', (folder/"sw.js").read_text(encoding="utf-8"))[1]
+
+
+def again(folder, runtime, labels=LABELS, seed=0, **options):
+    "Make the app of `folder` again, with another model"
+    shutil.rmtree(folder.parent/"bundle")
+    return make_web_app(make_bundle(folder.parent/"bundle", labels, seed), folder, runtime=runtime, **options)
+
+
+def test_an_update_is_whole_and_its_version_is_another(folder, tmp_path, small_runtime):
+    old, model = version(folder), (folder/"model.onnx").read_bytes()
+    again(folder, small_runtime, ["new one", "new two"], seed=1, examples=[tmp_path/"example.png"])
+    assert version(folder) != old and (folder/"model.onnx").read_bytes() != model
+    assert "new one" in (folder/"README.md").read_text(encoding="utf-8")
+    assert "OK" in owners_test(folder).stderr
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"labels": ["one", "two"]}, {"title": "Another title"}, {"examples": []}])
+def test_every_change_of_the_page_gives_another_version(change, folder, tmp_path, small_runtime):
+    as_before, old = {"examples": [tmp_path/"example.png"]}, version(folder)
+    again(folder, small_runtime, **as_before)
+    assert version(folder) == old, "the same files are the same version"
+    again(folder, small_runtime, **as_before | change)
+    assert version(folder) != old
+
+
+def test_an_app_can_give_its_own_runtime(folder, tmp_path, offline):
+    again(folder, folder, seed=1, examples=[tmp_path/"example.png"])
+    assert "OK" in owners_test(folder).stderr
+
+
 # What cannot be made
 
-def test_a_folder_in_use_is_left_alone(folder, tmp_path, small_runtime):
+def test_a_folder_in_use_is_left_alone(tmp_path, small_runtime):
+    bundle, folder = make_bundle(tmp_path/"bundle"), tmp_path/"thesis"
+    folder.mkdir()
     (folder/"notes.txt").write_text("mine")
-    with pytest.raises(CourseError, match="is not an empty folder"): make_web_app(tmp_path/"bundle", folder, runtime=small_runtime)
-    assert (folder/"notes.txt").read_text() == "mine"
+    with pytest.raises(CourseError, match="exists and is no app of this course"): make_web_app(bundle, folder, runtime=small_runtime)
+    assert names_in(folder) == ["notes.txt"] and (folder/"notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("change, words", [
@@ -644,6 +672,38 @@ def test_a_new_version_reaches_those_who_came_before(tmp_path, runtime, browser)
         page.open(url)
         page.wait_for(READY)
         assert "new one" in page.evaluate(about)
+
+
+def stored_versions(page): return page.evaluate("caches.keys()")
+
+
+def reload(page):
+    "Load the page again, as its visitor would, and wait until it can answer"
+    page.evaluate("window.seenBefore = true")
+    page.call("Page.reload")
+    page.wait_for(f"window.seenBefore === undefined && document.readyState === 'complete' && {READY}", 60)
+
+
+def test_after_an_update_in_place_a_reloaded_page_has_the_new_model(tmp_path, runtime, browser, pictures):
+    from course_lib.predictor import load_bundle
+    app = make_web_app(make_bundle(tmp_path/"bundle", ["old one", "old two"], 0), tmp_path/"app", runtime=runtime)
+    for path in app.rglob("*"): os.utime(path, (time.time() - 60,)*2) # Servers tell versions apart by whole seconds
+    with served(app) as url, visit(browser, url) as page:
+        page.wait_for(OFFLINE)
+        cache = f"classify {url} "
+        assert stored_versions(page) == [cache + version(app)]
+        (app/"notes.txt").write_text("mine")
+        again(app, runtime, ["new one", "new two"], seed=1)
+        reload(page) # It shows what is stored, while the browser looks for what is new
+        page.wait_for(f"caches.keys().then(names => names.length === 1 && names[0] === {json.dumps(cache + version(app))})", 60)
+        reload(page)
+        page.set_files("#files", *pictures[:3])
+        answers = load_bundle(tmp_path/"bundle").predict_batch(pictures[:3])
+        for card, answer in zip(cards(page, 3), answers, strict=True):
+            assert card["label"] == answer.label and [label for label, _ in card["bars"]] == list(answer.probabilities)
+            assert [value for _, value in card["bars"]] == pytest.approx(list(answer.probabilities.values()), abs=0.01)
+        assert page.errors == [] and stored_versions(page) == [cache + version(app)]
+    assert (app/"notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name, seen", [("model.onnx", "model.onnx is not the file that this page was built with"), ("onnxruntime-web.wasm", "onnxruntime-web.wasm is not the file"),
