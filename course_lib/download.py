@@ -7,7 +7,7 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/download.html.md"""
 # %% auto #0
 __all__ = ['NAT64', 'PUBLIC_IPV6', 'HEADERS', 'WORDS', 'FORMATS', 'INDEX', 'STATUSES', 'Limits', 'Refused', 'TryLater',
            'checked_url', 'is_public', 'host_address', 'tls_context', 'open_pool', 'Web', 'ask_for', 'check_status',
-           'read_body', 'fetch', 'fetch_patiently', 'other_words', 'photo_suffix', 'save_photo', 'read_index', 'note',
+           'read_body', 'fetch', 'fetch_patiently', 'other_words', 'photo_suffix', 'save_photo', 'note', 'read_index',
            'lanes', 'serve_lane', 'arrivals', 'receive_all', 'Download', 'outcome_of', 'Report', 'to_records',
            'check_hosts', 'download_all']
 
@@ -25,6 +25,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
+from fastcore.basics import patch
 from PIL import Image
 
 from .env import CourseError
@@ -54,10 +55,11 @@ class Limits:
             if not all(isinstance(number, int|float) and number > 0 for number in numbers):
                 raise CourseError(f"The limit {name} must be greater than 0, not {value!r}.")
 
-# %% ../nbs/lib/17_download.ipynb #036df8ea
+# %% ../nbs/lib/17_download.ipynb #120439e1
 class Refused(Exception):
     "A photo that another try would not get; the text says why"
 
+# %% ../nbs/lib/17_download.ipynb #036df8ea
 class TryLater(Exception):
     "A photo that another try may get; the text says what happened"
     def __init__(self,
@@ -114,7 +116,7 @@ def host_address(
         except OSError: continue
     raise Refused(f"{name} could not be reached")
 
-# %% ../nbs/lib/17_download.ipynb #b8e03308
+# %% ../nbs/lib/17_download.ipynb #bec2b461
 @cache
 def tls_context() -> ssl.SSLContext: # Trusts what the system trusts, and what `requests` does
     "How certificates are checked"
@@ -122,6 +124,7 @@ def tls_context() -> ssl.SSLContext: # Trusts what the system trusts, and what `
     context.load_verify_locations(requests.certs.where())
     return context
 
+# %% ../nbs/lib/17_download.ipynb #b8e03308
 def open_pool(
     parts,         # Parts of an address, from `checked_url`
     port:int,      # Its port
@@ -246,7 +249,7 @@ def fetch_patiently(
         if number + 1 < limits.tries and stop.wait(min(wait, limits.longest_wait)): break
     raise TryLater(f"{last} ({number + 1} tries)")
 
-# %% ../nbs/lib/17_download.ipynb #71c852ac
+# %% ../nbs/lib/17_download.ipynb #43070856
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp"}
 
 def other_words(
@@ -259,6 +262,7 @@ def other_words(
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<script")): return "a web page came in place of a photo"
     return "it is not a photo in JPEG, PNG, GIF, WebP or BMP, or its start is damaged"
 
+# %% ../nbs/lib/17_download.ipynb #71c852ac
 def photo_suffix(
     content:bytes, # What arrived
 ) -> str: # Such as '.jpg'
@@ -285,9 +289,18 @@ def save_photo(
         finally: part.unlink(missing_ok=True)
     return name
 
-# %% ../nbs/lib/17_download.ipynb #f78fa4f8
+# %% ../nbs/lib/17_download.ipynb #4385ce43
 INDEX = ".downloads.jsonl"
 
+def note(
+    dest:Path, # Folder
+    url:str,   # Address
+    file:str,  # Name of its file
+):
+    "Add a photo to the list of a folder"
+    with open(dest/INDEX, "a", encoding="utf-8") as index: index.write(json.dumps({"url": url, "file": file}) + "\n")
+
+# %% ../nbs/lib/17_download.ipynb #f78fa4f8
 def read_index(
     dest:Path, # Folder
 ) -> dict[str, str]: # {address: name of its file}
@@ -298,14 +311,6 @@ def read_index(
         try: entry = json.loads(line); known[entry["url"]] = entry["file"]
         except (ValueError, KeyError, TypeError): continue # cut off by a killed process: that photo is fetched again
     return known
-
-def note(
-    dest:Path, # Folder
-    url:str,   # Address
-    file:str,  # Name of its file
-):
-    "Add a photo to the list of a folder"
-    with open(dest/INDEX, "a", encoding="utf-8") as index: index.write(json.dumps({"url": url, "file": file}) + "\n")
 
 # %% ../nbs/lib/17_download.ipynb #d8c0bbc5
 def lanes(
@@ -376,7 +381,7 @@ def receive_all(
     spent = f"not tried, as the {left} for one call are used up"
     return files, {url: spent for url in urls if url not in files} | reasons
 
-# %% ../nbs/lib/17_download.ipynb #87c0481f
+# %% ../nbs/lib/17_download.ipynb #de69993c
 @dataclass(frozen=True)
 class Download:
     "What came of one address"
@@ -385,6 +390,7 @@ class Download:
     file:str=""        # Name in the folder
     why:str=""         # Where it is not in the folder: why
 
+# %% ../nbs/lib/17_download.ipynb #87c0481f
 def outcome_of(
     record:ImageRecord, # The photo
     files:dict,         # {address: file}
@@ -403,8 +409,6 @@ def outcome_of(
     return Download(record, "here" if record.url in before else "saved", file)
 
 # %% ../nbs/lib/17_download.ipynb #d51f142d
-STATUSES = ("saved", "here", "duplicate", "removed", "failed")
-
 class Report:
     "What came of a download; shows itself as a table of what failed"
     def __init__(self,
@@ -424,17 +428,25 @@ class Report:
         import pandas as pd
         return pd.DataFrame([{"file": row.file, "status": row.status, "why": row.why} | asdict(row.record) for row in self.rows])
 
-    def __str__(self):
-        found = Counter(row.status for row in self.rows)
-        return f"{self.dest.name}: " + ", ".join(f"{found[status]} {status}" for status in STATUSES if found[status])
+# %% ../nbs/lib/17_download.ipynb #b5586a35
+STATUSES = ("saved", "here", "duplicate", "removed", "failed")
 
-    def __repr__(self): return "\n".join([str(self), *(f"  {row.record.url}: {row.why}" for row in self.failed)])
+@patch
+def __str__(self:Report):
+    found = Counter(row.status for row in self.rows)
+    return f"{self.dest.name}: " + ", ".join(f"{found[status]} {status}" for status in STATUSES if found[status])
 
-    def _repr_html_(self):
-        table = self.table().query("status == 'failed'")[["why", "url", "provider"]]
-        return f"<p>{escape(str(self))}</p>" + (table.to_html(index=False) if self.failed else "")
+# %% ../nbs/lib/17_download.ipynb #73151f58
+@patch
+def __repr__(self:Report): return "\n".join([str(self), *(f"  {row.record.url}: {row.why}" for row in self.failed)])
 
-# %% ../nbs/lib/17_download.ipynb #b3eb5deb
+# %% ../nbs/lib/17_download.ipynb #38fef16f
+@patch
+def _repr_html_(self:Report):
+    table = self.table().query("status == 'failed'")[["why", "url", "provider"]]
+    return f"<p>{escape(str(self))}</p>" + (table.to_html(index=False) if self.failed else "")
+
+# %% ../nbs/lib/17_download.ipynb #dfcb85b2
 def to_records(
     items, # Records, addresses, or both
 ) -> list[ImageRecord]: # A record for each
@@ -447,6 +459,7 @@ def to_records(
     if not records: raise CourseError("There is nothing to download: the list of photos is empty.")
     return records
 
+# %% ../nbs/lib/17_download.ipynb #b3eb5deb
 def check_hosts(
     allow_hosts, # Hosts that may be in a private network
 ) -> list[str]: # The same

@@ -200,7 +200,7 @@ def _excess(
     if parameters is not None: excess += np.log(table["parameters"]/parameters).clip(lower=0)
     return excess
 
-# %% ../nbs/lib/15_image_models.ipynb #c4dac735
+# %% ../nbs/lib/15_image_models.ipynb #a2519551
 def _matching(
     table:pd.DataFrame, # Models
     column:str,         # 'size' or 'family'
@@ -213,6 +213,7 @@ def _matching(
         raise CourseError(f"No model here has the {column} {value!r}. {did_you_mean(str(value), sorted(table[column].unique()))}")
     return rows
 
+# %% ../nbs/lib/15_image_models.ipynb #c4dac735
 def best_under(
     table:pd.DataFrame,                  # As in `Merged.table`
     images_per_second:float|None=None,   # Least speed

@@ -6,7 +6,7 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/marked_files.html.md"""
 
 # %% auto #0
 __all__ = ['KEEP', 'DELETE', 'MOVE', 'LOCK_SECONDS', 'file_key', 'decision_words', 'home_of', 'target_of', 'write_json',
-           'read_json', 'locked', 'read_decisions', 'is_folder_name', 'Move', 'Applied', 'journal_file', 'read_journal',
+           'read_json', 'locked', 'is_folder_name', 'read_decisions', 'Move', 'Applied', 'journal_file', 'read_journal',
            'steps_left', 'move_files', 'listed', 'record', 'remove_empty', 'settle_decisions', 'carry_out', 'Plan',
            'free_target', 'make_plan', 'new_folders']
 
@@ -48,13 +48,14 @@ def decision_words(
     if f"{MOVE}{choice}" in known: return f"{MOVE}{choice}"
     raise CourseError(f"A picture can be marked 'keep', 'delete' or with a class, not {choice!r}. {did_you_mean(str(choice), [KEEP, DELETE, *classes])}")
 
-# %% ../nbs/lib/31_marked_files.ipynb #0aab75da
+# %% ../nbs/lib/31_marked_files.ipynb #4ee60281
 def home_of(
     root:Path, # Folder of the data
 ) -> Path: # May not exist
     "Where the decisions, the log and the trash are: beside the data, where no loader looks"
     return root.with_name(f"{root.name}-cleaning")
 
+# %% ../nbs/lib/31_marked_files.ipynb #0aab75da
 def target_of(
     file:str,     # Path below `root`
     decision:str, # 'delete' or 'move to CLASS'
@@ -66,7 +67,7 @@ def target_of(
     path = PurePosixPath(root.name, file)
     return (path.parent.with_name(decision.removeprefix(MOVE))/path.name).as_posix()
 
-# %% ../nbs/lib/31_marked_files.ipynb #4270bb1e
+# %% ../nbs/lib/31_marked_files.ipynb #9ddb8cf6
 def write_json(
     file:Path, # To write; its folder is made where needed
     content,   # What JSON can hold
@@ -82,6 +83,7 @@ def write_json(
             os.replace(part, file)
         finally: part.unlink(missing_ok=True)
 
+# %% ../nbs/lib/31_marked_files.ipynb #4270bb1e
 def read_json(
     file:Path, # May not exist
     empty,     # What counts where it does not
@@ -110,6 +112,14 @@ def locked(
     try: yield
     finally: lock.release()
 
+# %% ../nbs/lib/31_marked_files.ipynb #46e2a42c
+def is_folder_name(
+    name:str, # Of a class
+) -> bool: # Whether it can be the name of one folder
+    "Whether a class can have a folder of its own"
+    path = safe_path(name)
+    return bool(path) and path.as_posix() == name and len(path.parts) == 1
+
 # %% ../nbs/lib/31_marked_files.ipynb #010830db
 def read_decisions(
     home:Path, # Folder beside the data
@@ -125,14 +135,7 @@ def read_decisions(
                               "or 'move to CLASS'. Mend the line.")
     return decisions
 
-def is_folder_name(
-    name:str, # Of a class
-) -> bool: # Whether it can be the name of one folder
-    "Whether a class can have a folder of its own"
-    path = safe_path(name)
-    return bool(path) and path.as_posix() == name and len(path.parts) == 1
-
-# %% ../nbs/lib/31_marked_files.ipynb #f9aaa4e3
+# %% ../nbs/lib/31_marked_files.ipynb #a5ee3c35
 @dataclass
 class Move:
     "A file on its way"
@@ -140,6 +143,7 @@ class Move:
     target:str   # Where it goes: path below the folder above the data
     decision:str # Why
 
+# %% ../nbs/lib/31_marked_files.ipynb #f9aaa4e3
 @dataclass
 class Applied:
     "Moves that were made together, and can be taken back together"
@@ -158,7 +162,7 @@ class Applied:
 
     __repr__ = __str__
 
-# %% ../nbs/lib/31_marked_files.ipynb #89a298f9
+# %% ../nbs/lib/31_marked_files.ipynb #33bbdb87
 def journal_file(
     home:Path,  # Folder beside the data
     number:int, # Of the apply
@@ -166,6 +170,7 @@ def journal_file(
     "Where the list of an apply is"
     return home/"applied"/f"{number}.json"
 
+# %% ../nbs/lib/31_marked_files.ipynb #89a298f9
 def read_journal(
     home:Path, # Folder beside the data
 ) -> list[Applied]: # Oldest first
@@ -215,17 +220,20 @@ def listed(
     names = list(names)
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
+# %% ../nbs/lib/31_marked_files.ipynb #0cb143c2
 def record(home:Path, applied:Applied, state:str) -> Applied:
     "Write down how far an apply is"
     applied.state = state
     write_json(journal_file(home, applied.number), asdict(applied))
     return applied
 
+# %% ../nbs/lib/31_marked_files.ipynb #841e90a0
 def remove_empty(folders):
     "Remove those of the folders that are empty, the inner ones first"
     for folder in sorted(folders, reverse=True):
         if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()
 
+# %% ../nbs/lib/31_marked_files.ipynb #37a99035
 def settle_decisions(root:Path, applied:Applied, back:bool):
     "Strike out the decisions that were carried out, or bring them back"
     decisions = read_decisions(home_of(root))
@@ -258,7 +266,7 @@ def carry_out(
     settle_decisions(root, applied, back)
     return record(home, applied, "undone" if back else "applied")
 
-# %% ../nbs/lib/31_marked_files.ipynb #9d8820c8
+# %% ../nbs/lib/31_marked_files.ipynb #f236ae9e
 @dataclass
 class Plan:
     "What will happen"
@@ -268,6 +276,7 @@ class Plan:
     kept:int      # Pictures marked as good
     unfinished:Applied|None=None # An apply that was interrupted
 
+# %% ../nbs/lib/31_marked_files.ipynb #9d8820c8
 def free_target(
     root:Path,  # Folder of the data
     target:str, # Wanted path below the folder above `root`
@@ -307,6 +316,7 @@ def rows(self:Plan) -> list[tuple]: # (file, what becomes of it, where it goes, 
     gone = [(file, decision, "", "not there any more: nothing will be done") for file, decision in self.gone.items()]
     return sorted(moves, key=lambda row: not row[3]) + gone
 
+# %% ../nbs/lib/31_marked_files.ipynb #82a5a2f6
 @patch
 def __str__(self:Plan):
     deleted, clashes = sum(move.decision == DELETE for move in self.moves), len(self.problems)
@@ -315,9 +325,11 @@ def __str__(self:Plan):
     if clashes: text += f"; {clashes} cannot be moved so, and nothing will be before this is settled"
     return f"{self.unfinished} was interrupted. `apply()` finishes it, `undo()` takes it back." if self.unfinished else text
 
+# %% ../nbs/lib/31_marked_files.ipynb #b676640e
 @patch
 def __repr__(self:Plan): return "\n".join([str(self), *("  " + " | ".join(filter(None, row)) for row in self.rows())])
 
+# %% ../nbs/lib/31_marked_files.ipynb #d73a6ab1
 @patch
 def _repr_html_(self:Plan):
     cells = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())

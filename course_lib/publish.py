@@ -37,7 +37,7 @@ def badges(
     else: other = f"[the whole lesson]({notebook_url(lesson)})"
     return "\n".join([*links, other])
 
-# %% ../nbs/lib/09_publish.ipynb #53b2b455
+# %% ../nbs/lib/09_publish.ipynb #620cc2e4
 INDIRECT = ("torch", "torchvision", "numpy", "pandas", "pillow", "matplotlib", "fastcore", "plum-dispatch")
 KERNEL = ("ipykernel", "ipywidgets", "jupyterlab", "nbclient")
 
@@ -49,6 +49,7 @@ def direct_dependencies(
     config.read(root/"settings.ini", encoding="utf-8")
     return re.findall(r"^[\w.-]+", config["DEFAULT"]["requirements"], flags=re.M)
 
+# %% ../nbs/lib/09_publish.ipynb #53b2b455
 def hosted_packages(
     root:Path, # The checkout
 ) -> list[str]: # Such as ['torch==2.15.0', ...]
@@ -59,7 +60,7 @@ def hosted_packages(
         raise CourseError(f"constraints.txt names no version of {', '.join(unpinned)}. Add the one you tested with.")
     return [f"{name}=={pins[name]}" for name in names]
 
-# %% ../nbs/lib/09_publish.ipynb #4160b2fa
+# %% ../nbs/lib/09_publish.ipynb #ee0cb71a
 SET_UP = '''#| code-fold: true
 #| code-summary: "Set-up for Colab and Kaggle"
 import importlib.util, os, subprocess, sys, urllib.request
@@ -83,6 +84,7 @@ if rented and importlib.util.find_spec("course_lib") is None:
     from course_lib.publish import after_install
     after_install()'''
 
+# %% ../nbs/lib/09_publish.ipynb #4160b2fa
 def set_up(
     packages:list[str], # What to install beside the course, such as ['torch==2.15.0']
 ) -> str: # Source of a code cell
@@ -126,13 +128,14 @@ def new_cell(
     code = {"execution_count": None, "outputs": []} if kind == "code" else {}
     return {"cell_type": kind, "id": name, "metadata": {}, "source": source.splitlines(keepends=True)} | code
 
-# %% ../nbs/lib/09_publish.ipynb #1e7c8782
+# %% ../nbs/lib/09_publish.ipynb #2e77d296
 def is_title(
     cell:dict, # A notebook cell
 ) -> bool: # True for '# The title'
     "Whether a cell holds the title of its notebook"
     return cell["cell_type"] == "markdown" and "".join(cell["source"]).startswith("# ")
 
+# %% ../nbs/lib/09_publish.ipynb #1e7c8782
 def stamped(
     notebook:dict, # A lesson
     first:str,     # Source of its badges
@@ -153,7 +156,7 @@ def headings(
     prose = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.M | re.S)
     return "\n\n".join(re.findall(r"^#{1,6} .*$", prose, flags=re.M))
 
-# %% ../nbs/lib/09_publish.ipynb #09bbc6e5
+# %% ../nbs/lib/09_publish.ipynb #400efbd7
 def bare(
     cell:dict, # A notebook cell
 ) -> dict|None: # What the stripped copy keeps of it
@@ -162,15 +165,14 @@ def bare(
     title = headings("".join(cell["source"])) if cell["cell_type"] == "markdown" else ""
     return new_cell("markdown", cell["id"], title) if title else None
 
+# %% ../nbs/lib/09_publish.ipynb #09bbc6e5
 def stripped(
     notebook:dict, # A lesson
 ) -> dict: # Its copy for `clean/`
     "The stripped copy of a lesson: headings and code"
     return notebook | {"cells": [kept for cell in notebook["cells"] if (kept := bare(cell))]}
 
-# %% ../nbs/lib/09_publish.ipynb #5f3655d6
-LESSONS_BLOCK = re.compile(r"(<!-- lessons: .*?-->\n).*?(<!-- end of lessons -->)", re.S)
-
+# %% ../nbs/lib/09_publish.ipynb #005592a1
 def lesson_table() -> str: # Markdown
     "The lessons there are, as a table with links"
     rows = [f"| {info.number} | [{info.title}](nbs/{info.id}.ipynb) | {info.promise} | "
@@ -178,6 +180,9 @@ def lesson_table() -> str: # Markdown
             for info in lessons()]
     head = ["| | Lesson | You will be able to | Open in |", "| - | -------- | --------------- | ---- |"]
     return "\n".join([*head, *rows, "", f"The same pages as a site: <{site_url()}>"])
+
+# %% ../nbs/lib/09_publish.ipynb #5f3655d6
+LESSONS_BLOCK = re.compile(r"(<!-- lessons: .*?-->\n).*?(<!-- end of lessons -->)", re.S)
 
 def stamp_readme(
     text:str, # README.md
@@ -223,7 +228,7 @@ def stamp_address(
     "Write `Documentation` under [project.urls]"
     return re.sub(r'^Documentation = ".*"$', f'Documentation = "{site_url()}"', text, flags=re.M)
 
-# %% ../nbs/lib/09_publish.ipynb #4e9930a6
+# %% ../nbs/lib/09_publish.ipynb #2f911368
 def write(
     path:Path, # File to write
     text:str,  # Its content
@@ -233,6 +238,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
 
+# %% ../nbs/lib/09_publish.ipynb #4e9930a6
 def write_notebook(
     path:Path,     # File to write
     notebook:dict, # Its content
@@ -240,13 +246,14 @@ def write_notebook(
     "Write a notebook in the form in which nbdev cleans it"
     write(path, json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
 
-# %% ../nbs/lib/09_publish.ipynb #f0fcbb21
+# %% ../nbs/lib/09_publish.ipynb #410a4c4c
 def this_checkout() -> Path: # Its root
     "The checkout that this package belongs to; raises `CourseError` for an installed package"
     if root := checkout(): return root
     raise CourseError("This command rewrites files of the repository, and this package was installed without it. "
                       f"`git clone {repository_url()}`, then run `pip install -e \".[dev]\" -c constraints.txt` there.")
 
+# %% ../nbs/lib/09_publish.ipynb #f0fcbb21
 def lesson_notebooks(
     root:Path, # The checkout
 ) -> list[Path]: # nbs/NN_name.ipynb in order
@@ -286,7 +293,7 @@ def run_steps(
             said = done.stderr.split("CourseError: ")[-1].splitlines()
             raise CourseError("`course sync` stopped: " + "\n".join(said[-8:]))
 
-# %% ../nbs/lib/09_publish.ipynb #abbe48cd
+# %% ../nbs/lib/09_publish.ipynb #41bd8dbd
 def ignored(
     root:Path, # A checkout
 ): # Function for `shutil.copytree`, which names what to leave out
@@ -294,6 +301,7 @@ def ignored(
     lines = (root/".gitignore").read_text(encoding="utf-8").split() if (root/".gitignore").is_file() else []
     return shutil.ignore_patterns(".git", *(line.strip("/") for line in lines))
 
+# %% ../nbs/lib/09_publish.ipynb #abbe48cd
 def snapshot(
     root:Path, # A folder
 ) -> dict[str, bytes]: # {path below the folder: content}
@@ -306,7 +314,7 @@ def snapshot(
         found |= {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.is_file()}
     return found
 
-# %% ../nbs/lib/09_publish.ipynb #f7678948
+# %% ../nbs/lib/09_publish.ipynb #9104f69e
 def rewritten(
     root:Path, # A checkout
 ) -> list[str]: # Files that changed, appeared or went
@@ -316,6 +324,7 @@ def rewritten(
     after = snapshot(root)
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
 
+# %% ../nbs/lib/09_publish.ipynb #f7678948
 def sync(
     check:bool=False, # Change nothing, only say what is out of step
 ) -> list[str]: # Files rewritten, or that would be

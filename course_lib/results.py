@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .env import CourseError, asset, checkout, device_name, did_you_mean, versions
 
-# %% ../nbs/lib/05_results.ipynb #fcac1cd6
+# %% ../nbs/lib/05_results.ipynb #eb158012
 @dataclass(frozen=True)
 class Published:
     "One figure that somebody else published"
@@ -31,6 +31,7 @@ class Published:
     note:str     # What else the source says
     source:str   # Where it was read
 
+# %% ../nbs/lib/05_results.ipynb #fcac1cd6
 def published(
     lesson:str|None=None, # Lesson such as '04_mnist'; all lessons by default
 ) -> dict[str, Published]: # {key: row} in the order of the table
@@ -56,6 +57,18 @@ class Measured:
     @property
     def value(self): return statistics.median(self.values) # Median over the seeds
 
+# %% ../nbs/lib/05_results.ipynb #9a32f8e1
+def _numbers(
+    values,   # A number, a sequence of numbers, or tensors with one element
+    what:str, # Named in the error
+) -> list: # Plain Python numbers
+    "Plain finite numbers from whatever a lesson hands over"
+    values = values if isinstance(values, (list, tuple)) else [values]
+    plain = [v.item() if hasattr(v, "item") else v for v in values]
+    bad = [v for v in plain if isinstance(v, bool) or not isinstance(v, (int, float)) or v != v or abs(v) == float("inf")]
+    if bad: raise CourseError(f"'{what}' should be numbers, and {bad[0]!r} came. Did the training diverge?")
+    return plain
+
 # %% ../nbs/lib/05_results.ipynb #94f8ea5a
 def measure(
     row:str,          # Row of the table of contents
@@ -76,18 +89,7 @@ def measure(
         raise CourseError(f"No published figure has the key '{published_key}'. {did_you_mean(published_key, published())}")
     return Measured(row, what, metric, values, seeds=list(seeds), seconds=seconds, published=published_key, **more)
 
-def _numbers(
-    values,   # A number, a sequence of numbers, or tensors with one element
-    what:str, # Named in the error
-) -> list: # Plain Python numbers
-    "Plain finite numbers from whatever a lesson hands over"
-    values = values if isinstance(values, (list, tuple)) else [values]
-    plain = [v.item() if hasattr(v, "item") else v for v in values]
-    bad = [v for v in plain if isinstance(v, bool) or not isinstance(v, (int, float)) or v != v or abs(v) == float("inf")]
-    if bad: raise CourseError(f"'{what}' should be numbers, and {bad[0]!r} came. Did the training diverge?")
-    return plain
-
-# %% ../nbs/lib/05_results.ipynb #b300a9f6
+# %% ../nbs/lib/05_results.ipynb #77ff35d7
 @dataclass
 class Run:
     "All that one run of a lesson measured, and on what"
@@ -108,6 +110,7 @@ class Run:
     @property
     def partial(self): return [d["name"] for d in self.data if d.get("part")] # Sets of which only a part was used
 
+# %% ../nbs/lib/05_results.ipynb #b300a9f6
 def new_run(
     lesson:str, # Such as '04_mnist'
     mode:str,   # 'quick' or 'full'
@@ -116,13 +119,14 @@ def new_run(
     "Start a run here and now"
     return Run(lesson, mode, seed, device=device_name(), versions=versions(), date=time.strftime("%Y-%m-%d"))
 
-# %% ../nbs/lib/05_results.ipynb #f8c1405c
+# %% ../nbs/lib/05_results.ipynb #f3ae7ea6
 def results_folder() -> Path: # `results/` of the checkout
     "Where saved runs live; raises `CourseError` outside a checkout"
     if root := checkout(): return root/"results"
     raise CourseError("Results are kept in a checkout of the course, and this is an installed copy. "
                       "Clone the repository and run the lesson there.")
 
+# %% ../nbs/lib/05_results.ipynb #f8c1405c
 def save_run(
     run:Run,               # A full run
     folder:Path|None=None, # `results_folder()` by default
@@ -152,7 +156,7 @@ def load_run(
         raise CourseError(f"{file.name} is not a saved run ({error}). Restore it from version control, "
                           f"or write it anew with `course run {lesson} --full --save`.") from error
 
-# %% ../nbs/lib/05_results.ipynb #140aa5d6
+# %% ../nbs/lib/05_results.ipynb #2dbd9746
 COLUMNS = ("row", "what", "metric", "published", "ours", "lowest to highest", "seconds")
 
 def show_number(
@@ -161,6 +165,7 @@ def show_number(
     "A figure as the scoreboard shows it"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
+# %% ../nbs/lib/05_results.ipynb #140aa5d6
 def scoreboard_rows(
     run:Run, # What was measured
 ) -> list[tuple]: # One tuple of strings a figure, as named in `COLUMNS`

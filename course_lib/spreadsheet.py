@@ -74,6 +74,12 @@ def _checked(
         _refuse(table, column, (~table[column].isin(words) & ~np.asarray(gap)).to_numpy(), " or ".join(map(str, words)))
     return checked
 
+# %% ../nbs/lib/14_spreadsheet.ipynb #f736f8b9
+def _read_table(path:Path) -> pd.DataFrame: # The table in a CSV file, or a `CourseError` that says why not
+    try: return pd.read_csv(path)
+    except (OSError, ValueError) as error: # pandas raises kinds of ValueError for what is no table
+        raise CourseError(f"{path.name} cannot be read as a table: {error}. Give the path of Kaggle's train.csv, or a DataFrame.") from error
+
 # %% ../nbs/lib/14_spreadsheet.ipynb #d7b6ec12
 GAPS = ("drop", "fill") # What can be done about missing ages and ports
 
@@ -90,11 +96,6 @@ def titanic_rows(
     if rows.empty: raise CourseError("No row has both age and port. Take gaps='fill', or a table with fewer gaps.")
     if not rows["Age"].max() > 0: raise CourseError("Ages are divided by the largest one, and all ages are 0. Check the column Age.")
     return rows.reset_index(drop=True)
-
-def _read_table(path:Path) -> pd.DataFrame: # The table in a CSV file, or a `CourseError` that says why not
-    try: return pd.read_csv(path)
-    except (OSError, ValueError) as error: # pandas raises kinds of ValueError for what is no table
-        raise CourseError(f"{path.name} cannot be read as a table: {error}. Give the path of Kaggle's train.csv, or a DataFrame.") from error
 
 # %% ../nbs/lib/14_spreadsheet.ipynb #49110dcb
 CLEANED = { # {cleaned column: (formula, the same for a table of rows)}
@@ -266,9 +267,7 @@ def _write_model(
         _put(sheet, row, PARAMS_FROM, [formula.format(row=row, last=last) for formula in columns.values()], number="0.0000")
     return sheet
 
-# %% ../nbs/lib/14_spreadsheet.ipynb #daffcfe1
-SOLVER = "Solver: make the green cell a minimum by changing the yellow cells. Or copy the blue cells and paste their values over the yellow ones."
-
+# %% ../nbs/lib/14_spreadsheet.ipynb #b58536b1
 def _loss_of(
     *params:str, # Cells of a row of parameters each
     bend:bool=False, # Whether lines are cut off at zero
@@ -277,6 +276,9 @@ def _loss_of(
     lines = [f"MMULT(features,TRANSPOSE({row}))" for row in params]
     if bend: lines = [f"IF({line}>0,{line},0)" for line in lines]
     return f"=AVERAGE(({'+'.join(lines)}-survived)^2)"
+
+# %% ../nbs/lib/14_spreadsheet.ipynb #daffcfe1
+SOLVER = "Solver: make the green cell a minimum by changing the yellow cells. Or copy the blue cells and paste their values over the yellow ones."
 
 def _write_linear(
     book:Workbook,       # To add the sheet to
@@ -435,7 +437,7 @@ def _write_descent(
     _write_sums(sheet, book); _write_steps(sheet, book, steps)
     sheet.add_chart(_loss_chart(sheet, steps), "D5")
 
-# %% ../nbs/lib/14_spreadsheet.ipynb #8acccbd4
+# %% ../nbs/lib/14_spreadsheet.ipynb #9840b9f1
 GUIDE = { # {heading: lines}
     "The sheets": [
         "data: the passengers, and ten cleaned columns made from them by formulas",
@@ -454,6 +456,7 @@ GUIDE = { # {heading: lines}
         "Sheet descent trains by formulas alone. Change the learning rate there.",
         "On the sheets linear and two relu, copy the blue parameters and paste their values over the yellow ones."]}
 
+# %% ../nbs/lib/14_spreadsheet.ipynb #8acccbd4
 def _write_read_me(
     book:Workbook, # To add the sheet to
     origin:str,    # What the passengers are, for the reader
@@ -468,6 +471,22 @@ def _write_read_me(
     _put(sheet, row, 1, ["Colours"], "label")
     for style, line in {"input": "yours to change", "trained": "computed for you: trained parameters, or a step", "result": "the loss, to be made small"}.items():
         row += 1; _put(sheet, row, 2, [line], style)
+
+# %% ../nbs/lib/14_spreadsheet.ipynb #e7630f2c
+def _save(
+    book:Workbook, # To write
+    dest:Path,     # Where to
+) -> Path: # `dest`
+    "Write a workbook under another name, then rename it, so that no half file is left"
+    work = dest.with_name(f"{dest.name}.{os.getpid()}.tmp")
+    try:
+        book.save(work)
+        os.replace(work, dest)
+    except OSError as error:
+        raise CourseError(f"{dest.name} cannot be written: {error.strerror or error}. "
+                          "Close it if a program has it open, and check that its folder exists and can be written to.") from error
+    finally: work.unlink(missing_ok=True)
+    return dest
 
 # %% ../nbs/lib/14_spreadsheet.ipynb #f2b25e58
 def titanic_workbook(
@@ -494,21 +513,15 @@ def titanic_workbook(
     _write_descent(book, steps)
     return _save(book, dest)
 
-# %% ../nbs/lib/14_spreadsheet.ipynb #e7630f2c
-def _save(
-    book:Workbook, # To write
-    dest:Path,     # Where to
-) -> Path: # `dest`
-    "Write a workbook under another name, then rename it, so that no half file is left"
-    work = dest.with_name(f"{dest.name}.{os.getpid()}.tmp")
-    try:
-        book.save(work)
-        os.replace(work, dest)
-    except OSError as error:
-        raise CourseError(f"{dest.name} cannot be written: {error.strerror or error}. "
-                          "Close it if a program has it open, and check that its folder exists and can be written to.") from error
-    finally: work.unlink(missing_ok=True)
-    return dest
+# %% ../nbs/lib/14_spreadsheet.ipynb #65255836
+def _end(
+    process:subprocess.Popen, # Started in a session of its own
+):
+    "End a process that still runs, with the processes that it started"
+    if process.poll() is not None: return
+    if hasattr(os, "killpg"): os.killpg(process.pid, signal.SIGKILL)
+    else: process.kill()
+    process.wait()
 
 # %% ../nbs/lib/14_spreadsheet.ipynb #f14ebe26
 PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -534,16 +547,6 @@ def _run_office(
             raise CourseError(f"LibreOffice did not finish {source.name} within {timeout:.0f} s. Close other copies of it and try again, or allow more time.") from error
         finally: _end(process)
     return (folder/"printed.txt").read_text(errors="replace").strip()
-
-# %% ../nbs/lib/14_spreadsheet.ipynb #65255836
-def _end(
-    process:subprocess.Popen, # Started in a session of its own
-):
-    "End a process that still runs, with the processes that it started"
-    if process.poll() is not None: return
-    if hasattr(os, "killpg"): os.killpg(process.pid, signal.SIGKILL)
-    else: process.kill()
-    process.wait()
 
 # %% ../nbs/lib/14_spreadsheet.ipynb #38e3fe8c
 def recalculate(

@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
 from course_lib import runner
-from course_lib.env import CourseError
+from course_lib.env import CourseError, checkout
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -177,6 +177,43 @@ def test_widgets_are_not_saved(tmp_path):
     run(path, save=True)
     assert "widget-state" not in path.read_text() and "widget-view" not in path.read_text()
     assert "IntSlider" in outputs(path, 0)[0].data["text/plain"]
+
+
+HTML = "from IPython.display import HTML, display\n"
+GONE = {
+    "a page with nothing on it": HTML + "display(HTML(''))",
+    "a style sheet": HTML + "display(HTML('<style>\\n progress { width: 9px; }\\n</style>'), HTML('<!-- bar -->\\n'))",
+    "a bar that has gone": "from fastprogress import progress_bar\nfor _ in progress_bar(range(3), leave=False): pass",
+}
+SHOWN = {
+    "a quiz": HTML + "display(HTML('<style>p {}</style><div id=\"quiz\"></div>'))",
+    "a script": HTML + "display(HTML('<!-- plot --><script>draw()</script>'))",
+    "a figure": HTML + "display(HTML('<img alt=\"\">'))",
+    "an object of its own": "class Bar:\n    def _repr_html_(self): return ''\nBar()",
+    "several kinds": HTML + "display({'text/html': '', 'text/plain': '<IPython.core.display.HTML object>', 'image/svg+xml': '<svg/>'}, raw=True)",
+    "numbers": HTML + "display({'application/json': [1, 2], 'text/plain': '[1, 2]'}, raw=True)",
+}
+
+
+@pytest.mark.parametrize("code", GONE.values(), ids=GONE)
+def test_outputs_that_show_nothing_are_not_saved(tmp_path, code):
+    path = write_notebook(tmp_path, [code + "\nprint('done')"])
+    run(path, save=True)
+    assert [output.output_type for output in outputs(path, 0)] == ["stream"]
+
+
+@pytest.mark.parametrize("code", SHOWN.values(), ids=SHOWN)
+def test_outputs_that_show_something_are_saved(tmp_path, code):
+    path = write_notebook(tmp_path, [code])
+    run(path, save=True)
+    assert len(outputs(path, 0)) == 1
+
+
+@pytest.mark.parametrize("lesson", sorted((checkout()/"nbs").glob("[0-9][0-9]_*.ipynb")), ids=lambda path: path.stem)
+def test_lessons_keep_no_output_that_shows_nothing(lesson):
+    cells = json.loads(lesson.read_text(encoding="utf-8"))["cells"]
+    assert [cell["id"] for cell in cells for output in cell.get("outputs", []) if runner.shows_nothing(output)] == []
+
 
 
 LEAKS = {
