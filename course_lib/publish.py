@@ -55,7 +55,7 @@ def hosted_packages(
 ) -> list[str]: # Such as ['torch==2.15.0', ...]
     "What Colab and Kaggle are to install, in the versions of constraints.txt"
     pins = dict(re.findall(r"^([\w.-]+)==(\S+)", (root/"constraints.txt").read_text(encoding="utf-8"), flags=re.M))
-    names = [name for name in (*INDIRECT, *direct_dependencies(root)) if name not in KERNEL]
+    names = [name for name in dict.fromkeys((*INDIRECT, *direct_dependencies(root))) if name not in KERNEL] # Each once
     if unpinned := [name for name in names if name not in pins]:
         raise CourseError(f"constraints.txt names no version of {', '.join(unpinned)}. Add the one you tested with.")
     return [f"{name}=={pins[name]}" for name in names]
