@@ -8,8 +8,10 @@ import sys
 import threading
 import types
 import zlib
+from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from PIL import Image
@@ -69,6 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def said(self, answers):
         with self.server.lock: status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        if callable(body): body = body(dict(parse_qsl(urlsplit(self.path).query)))
         self.send(body if isinstance(body, bytes) else json.dumps(body).encode(), status, **headers)
 
     def drip(self, prefix=b"", pause=0.05):
@@ -171,21 +174,28 @@ class Server(ThreadingHTTPServer):
     def url(self, name): return f"http://{self.host}/{name}"
 
     def say(self, name, *answers) -> str:
-        "Answer /NAME with (status, headers, bytes or an object for JSON), one after the other, the last one for ever; its address"
+        """Answer /NAME with (status, headers, body), one after the other, the last one for ever; its address.
+        A body is bytes, an object for JSON, or a function that makes one of them from the question."""
         self.answers[name] = list(answers)
         return self.url(name)
 
     def handle_error(self, request, client_address): "A client that hangs up is what these tests are about"
 
 
-@pytest.fixture
-def trouble(monkeypatch):
-    "A misbehaving server on a free port of this computer, stopped after the test"
-    monkeypatch.setenv("NO_PROXY", "*")
+@contextmanager
+def running_server():
+    "A misbehaving server on a free port of this computer, stopped at the end"
     server = Server()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True).start()
-    yield server
-    server.stop.set(); server.shutdown(); server.server_close()
+    try: yield server
+    finally: server.stop.set(); server.shutdown(); server.server_close()
+
+
+@pytest.fixture
+def trouble(monkeypatch):
+    "A misbehaving server, stopped after the test"
+    monkeypatch.setenv("NO_PROXY", "*")
+    with running_server() as server: yield server
 
 
 # Search services

@@ -338,3 +338,35 @@ def test_the_report_escapes_html():
 def test_rejected_photos_lie_beside_the_set(build):
     built = build({"bird": [*BIRDS, "photo/twin"], "forest": [*FORESTS, "photo/twin"]})
     assert len(list(rejected_folder(built.path).rglob("*.jpg"))) == 2 and rejected_folder(built.path).parent == built.path.parent
+
+
+# What a learner gets wrong, or does a second time
+
+@pytest.mark.parametrize("options, words", [
+    ({"per_serach": 20}, "no argument called 'per_serach'. Did you mean 'per_search'"), ({"provider": ["commons"]}, "Did you mean 'providers'"),
+    ({"per_search": 0}, "per_search must be a whole number from 1 to 200, not 0"), ({"per_search": "20"}, "per_search must be"),
+    ({"max_size": "400"}, "max_size must be a whole number from 1 to 16,384, not '400'")])
+def test_wrong_arguments_are_answered_before_anybody_is_asked(trouble, tmp_path, options, words):
+    with pytest.raises(CourseError, match=words): build_dataset({"bird": "bird"}, tmp_path/"photos", openverse=trouble.url("search"), **options)
+    assert trouble.asked == [] and names(tmp_path) == []
+
+
+@pytest.mark.parametrize("terms", [3, None, {}, ()])
+def test_terms_that_are_none(tmp_path, terms):
+    with pytest.raises(CourseError, match="nothing to search for 'bird'"): build_dataset({"bird": terms}, tmp_path/"photos")
+
+
+def test_nothing_is_downloaded_before_all_searches_have_helped(trouble, tmp_path):
+    trouble.say("search", (200, {}, openverse_results([trouble.url(name) for name in BIRDS])), (200, {}, openverse_results([])))
+    with pytest.raises(CourseError, match="No photos of 'forest'"):
+        build_dataset({"bird": "bird", "forest": "forest"}, tmp_path/"photos", providers=["openverse"], openverse=trouble.url("search"),
+                      manners=Manners(pause=0.001, tries=1), allow_hosts=[trouble.host])
+    assert [path.partition("?")[0] for path in trouble.asked] == ["/search", "/search"]
+
+
+def test_photos_of_earlier_searches_are_told(build, tmp_path):
+    assert "earlier" not in str(build({"bird": BIRDS[:2], "forest": FORESTS}))
+    for file in (tmp_path/"home"/"data"/".course"/"search").iterdir(): file.unlink() # other words, other photos
+    assert str(build({"bird": BIRDS[1:], "wood": ["photo/w0"]})).splitlines() == [
+        "photos: 5 photos in 2 classes", "  bird: 3 found, 3 downloaded, 4 ready, 1 of them from earlier searches",
+        "  wood: 1 found, 1 downloaded, 1 ready", "  forest: 3 from earlier searches, a class of this folder, too"]

@@ -21,8 +21,8 @@ NO_RESULTS = Exception("No results found.")
 
 @pytest.fixture(autouse=True)
 def calm(home, fake_ddgs, monkeypatch):
-    "A home of its own, nobody asked yet, and DuckDuckGo refusing unless a test says otherwise"
-    monkeypatch.setattr(search, "_last_request", {})
+    "A home of its own, nobody asked yet and nobody offended, and DuckDuckGo refusing unless a test says otherwise"
+    for name in ("_last_request", "_last_refusal"): monkeypatch.setattr(search, name, {})
     fake_ddgs.answers = [NO_RESULTS]
 
 
@@ -113,6 +113,26 @@ def test_wait_beyond_the_bound_is_not_shortened(trouble):
     assert time.monotonic() - start < 1 and len(trouble.asked) == 1
 
 
+def test_who_has_just_refused_is_asked_once(trouble, fake_ddgs):
+    trouble.say("openverse", (429, {}, {}))
+    trouble.say("commons", (200, {}, commons_results(urls("c", 2))))
+    asked = []
+    for term in ("robin", "wren", "owl"):
+        found = ask(trouble, term)
+        asked.append((len(fake_ddgs.asked), sum(path.startswith("/openverse") for path in trouble.asked)))
+    assert asked == [(3, 3), (4, 4), (5, 5)]
+    assert outcome(found, "openverse").words == "answered 429: it wants to be left alone for a while"
+
+
+def test_a_refusal_is_forgotten_after_a_while(trouble, monkeypatch):
+    monkeypatch.setattr(search, "ASK_ONCE", 0.2)
+    trouble.say("openverse", (429, {}, {}))
+    with pytest.raises(CourseError): ask(trouble, providers=["openverse"])
+    time.sleep(0.25)
+    with pytest.raises(CourseError, match="each of 3 requests"): ask(trouble, providers=["openverse"])
+    assert len(trouble.asked) == 6
+
+
 def test_pauses_between_requests(trouble):
     trouble.say("openverse", *[(200, {}, openverse_results(urls(page, 20), pages=9)) for page in "abc"])
     start = time.monotonic()
@@ -194,7 +214,7 @@ RateLimit = type("RatelimitException", (Exception,), {})
 @pytest.mark.parametrize("error, words, requests", [
     (NO_RESULTS, "too many requests", 3), (RateLimit("202"), "too many requests", 3), (Exception("Could not extract vqd."), "too many requests", 3),
     (Exception("DNSError: no record"), "could not be reached", 1), (type("TimeoutException", (Exception,), {})("x"), "did not answer in time", 1),
-    (KeyError("results"), "failed: KeyError: 'results'", 1)], ids=str)
+    (Exception("Expecting value: line 1 column 1 (char 0)"), "sent a web page", 1), (KeyError("results"), "failed: KeyError: 'results'", 1)], ids=str)
 def test_duckduckgo_fails(trouble, fake_ddgs, error, words, requests):
     fake_ddgs.answers = [error]
     with pytest.raises(CourseError, match=words): ask(trouble, providers=["duckduckgo"])
@@ -229,6 +249,35 @@ def test_all_fail(trouble):
     message = str(caught.value)
     for words in ("No photos of 'robin'", "duckduckgo gave no results", "openverse answered 403", "commons answered 404", "Run this again in some minutes",
                   "get_data('pets')", "COURSE_MODE=quick"): assert words in message
+
+
+FOUND, NONE = (200, {}, openverse_results(urls("o", 2))), (200, {}, openverse_results([]))
+
+@pytest.mark.parametrize("openverse, duckduckgo, advice", [
+    (NONE, [], "commons found none. Try other or fewer words. You"), (NONE, NO_RESULTS, "commons found none. Try other or fewer words, or run this again in some minutes."),
+    ((500, {}, {}), [], "openverse answered 500; commons found none. Try other or fewer words, or run")], ids=["none", "none, perhaps", "trouble"])
+def test_advice(trouble, fake_ddgs, openverse, duckduckgo, advice):
+    fake_ddgs.answers = [duckduckgo]
+    trouble.say("openverse", openverse); trouble.say("commons", (200, {}, {"batchcomplete": True}))
+    with pytest.raises(CourseError) as caught: ask(trouble)
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize("openverse, words", [
+    (FOUND, ""), (NONE, ""), ((429, {}, {}), "duckduckgo found 3; openverse answered 429 to each of 3 requests: it wants to be left alone for a while; commons found 2.")])
+def test_who_did_not_help_is_told_even_where_others_did(trouble, fake_ddgs, capsys, openverse, words):
+    fake_ddgs.answers = [duckduckgo_results(urls("d", 3))]
+    trouble.say("openverse", openverse); trouble.say("commons", (200, {}, commons_results(urls("c", 2))))
+    ask(trouble)
+    assert capsys.readouterr().out == (f"Search for 'robin': {words}\n" if words else "")
+    ask(trouble) # what is remembered counts as help
+    assert ("commons found 2" in capsys.readouterr().out) == bool(words)
+
+
+def test_photos_before_a_failure_are_told(trouble, capsys):
+    trouble.say("openverse", (200, {}, openverse_results(urls("o", 20), pages=9)), (500, {}, {}))
+    ask(trouble, count=40, providers=["openverse"])
+    assert capsys.readouterr().out == "Search for 'robin': openverse answered 500 (after 20 photos).\n"
 
 
 def test_ready_sets_of_the_message_exist():
