@@ -8,8 +8,8 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/images.html.md"""
 __all__ = ['SETTINGS', 'MOST_SIZE', 'NOT_IN_NAMES', 'RESERVED', 'CREDITS', 'CREDIT_COLUMNS', 'LIMITS', 'SEARCH_OPTIONS',
            'write_copy', 'is_up_to_date', 'is_ready', 'Resized', 'make_copy', 'copy_names', 'check_dest',
            'ResizeReport', 'check_number', 'resize_all', 'class_fault', 'check_searches', 'search_class',
-           'read_credits', 'write_credits', 'credits_of', 'other_classes', 'PhotoSet', 'nothing_left', 'check_options',
-           'build_dataset', 'check_images']
+           'read_credits', 'write_credits', 'credits_of', 'other_classes', 'PhotoSet', 'nothing_left', 'fetch_class',
+           'check_options', 'build_dataset', 'check_images']
 
 # %% ../nbs/lib/19_images.ipynb #20bb8eda
 import csv, json, os
@@ -19,7 +19,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
-from .download import Limits, download_all
+from .download import Limits, Report, download_all
 from .env import CourseError, did_you_mean
 from .fetch import disk_errors, one_at_a_time
 from course_lib.picture_check import (
@@ -329,6 +329,19 @@ def nothing_left(
     reasons = "; ".join(f"{why} ({count}x)" for why, count in Counter(failure.why for failure in failures).most_common(3))
     return CourseError(f"No photo of the class {name!r} can be used. Search for other words, or run this again later.\n{words}\n{reasons}")
 
+# %% ../nbs/lib/19_images.ipynb #2d94c7e1
+def fetch_class(
+    name:str,      # Class
+    records:list,  # Photos that were found for it
+    folder:Path,   # For the originals
+    limits:Limits, # How far the download goes
+    allow_hosts,   # Hosts in a private network that may be asked
+) -> Report: # Of `download_all`
+    "Download the photos of one class; raises `CourseError` where none of them came"
+    report = download_all(records, folder, limits, allow_hosts)
+    if not report.files: raise nothing_left(name, str(report), report.failed)
+    return report
+
 # %% ../nbs/lib/19_images.ipynb #38fa9c12
 SEARCH_OPTIONS = ("providers", "manners", "openverse", "commons") # Arguments of `search_images` that `build_dataset` hands on
 
@@ -358,15 +371,13 @@ def build_dataset(
     "Search, download, make small, check; a second call goes on where the first one stopped"
     classes, dest = check_searches(searches), Path(dest).resolve()
     check_options(per_search, max_size, search_options)
-    originals, records, downloads, messages = dest.with_name(f"{dest.name}-originals"), {}, {}, []
+    originals, records, messages = dest.with_name(f"{dest.name}-originals"), {}, []
     with disk_errors(dest), one_at_a_time(originals/".build.lock", f"photos to {dest.name}"):
         for name, terms in classes.items():
             records[name], failed = search_class(terms, per_search, **search_options)
             print(f"{name}: {len(records[name])} photos found")
             messages += failed
-        for name in classes:
-            downloads[name] = download_all(records[name], originals/name, limits, allow_hosts)
-            if not downloads[name].files: raise nothing_left(name, str(downloads[name]), downloads[name].failed)
+        downloads = {name: fetch_class(name, found, originals/name, limits, allow_hosts) for name, found in records.items()}
         known = read_credits(dest)
         resized = resize_all(originals, dest, max_size, skip=[file for file in known if not (dest/file).is_file()])
         credits, check = credits_of(downloads, resized), resized.check()
