@@ -14,6 +14,7 @@ from fastai.vision.all import (DataLoaders, Learner, Normalize, PILImage, create
 
 from .core import Weights
 from .env import CourseError
+from .picture_check import turn_needed
 
 # %% ../nbs/01_intro.ipynb #transfer-learner
 def transfer_learner(
@@ -43,7 +44,8 @@ def classify_upload(
     upload = value[-1]
     try: picture = PILImage.create(bytes(upload["content"]))
     except OSError as error: raise CourseError(f"{upload['name']} is no picture that can be read. Try a JPEG or PNG file.") from error
-    *_, probabilities = learn.predict(picture.convert("RGB"))
+    turn = turn_needed(picture) # A phone may store a picture lying on its side
+    *_, probabilities = learn.predict((picture if turn is None else picture.transpose(turn)).convert("RGB"))
     pairs = zip(learn.dls.vocab, probabilities.tolist(), strict=True)
     return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
@@ -70,13 +72,14 @@ def simulate_patrols(
     days:int=730,      # How long to run
     follow:bool=True,  # Send patrols where crime was recorded, or half to each district
     crimes:float=10.,  # Crimes a day in each of the two districts
+    power:float=2.,    # 1: patrols in proportion to the records; 2: to their squares
 ) -> "np.ndarray": # Share of recorded crime in the first district, for each day
     "Two equal districts, ten patrols, each of which sees a tenth of the crime around it"
     import numpy as np
     rng = np.random.default_rng(seed)
     recorded, shares = np.array([5., 5.]), []
     for _ in range(days):
-        weight = recorded**2/(recorded**2).sum() if follow else np.array([0.5, 0.5])
+        weight = recorded**power/(recorded**power).sum() if follow else np.array([0.5, 0.5])
         patrols = rng.multinomial(10, weight)
         recorded += rng.binomial(rng.poisson(crimes, 2), patrols/10)
         shares.append(recorded[0]/recorded.sum())
@@ -144,7 +147,7 @@ def gramian_field(
 def draw_track(
     x, y, t,      # Positions and times, each of shape (n,), times rising
     size:int=64,  # Side of the picture, in pixels
-): # Array of shape (size, size, 3), from 0 to 1: where the mouse was; red is fast, blue is slow
+): # Array of shape (size, size, 3), from 0 to 1: where the mouse was; red is fast, light blue is slow
     "A mouse track as a picture"
     import numpy as np
     x, y, t = (np.asarray(values, dtype=float) for values in (x, y, t))
@@ -156,7 +159,7 @@ def draw_track(
     speed = np.hypot(np.diff(x), np.diff(y))/np.diff(t)
     pace = (speed/speed.max())[np.searchsorted(t, fine[1:], side="left") - 1] if speed.max() else np.zeros(len(fine) - 1)
     picture = np.zeros((size, size, 3))
-    picture[rows[1:], columns[1:]] = np.stack([pace, np.full_like(pace, 0.2), 1 - pace], -1)
+    picture[rows[1:], columns[1:]] = np.stack([pace, 0.2 + 0.5*(1 - pace), 1 - pace], -1)
     return picture
 
 # %% ../nbs/01_intro.ipynb #slopes
