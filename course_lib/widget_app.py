@@ -31,9 +31,8 @@ def answer(
     prediction, # `Prediction` of `predictor.py`
 ) -> str: # One sentence
     "The answer in words, with a warning where the picture is unlike the training data"
-    chance = prediction.probabilities[prediction.label]
     warning = " But the picture is unlike those that the model was trained on." if prediction.unlike else ""
-    return f"{prediction.label}, with a probability of {chance:.0%}.{warning}"
+    return f"{prediction.label}, with a probability of {prediction.chance}.{warning}"
 
 # %% ../nbs/lib/30_widget_app.ipynb #501105a2
 def classifier(

@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from course_lib import predictor as module
-from course_lib.predictor import BadBundle, BadPicture, Prediction, check_folder, load_bundle, open_picture
+from course_lib.predictor import (
+    MOST_FACTS, SERVED_PIXELS, BadBundle, BadPicture, Prediction, check_folder, load_bundle, on_plain, open_picture)
 from onnx import TensorProto, helper
 from PIL import Image, ImageDraw, ImageOps
 
@@ -178,6 +180,16 @@ def test_borders(tmp_path, pad_mode, label):
     assert (pixels[:, 0].max() == 0) == (pad_mode == "zeros")
 
 
+@pytest.mark.parametrize("content", [transparent("RGBA"), transparent("LA"), transparent("P"), key_colour()])
+@pytest.mark.parametrize("strip", [1, 7*60, 10**6])
+def test_a_background_is_the_same_in_strips_and_at_once(monkeypatch, content, strip):
+    monkeypatch.setattr(module, "STRIP", strip)
+    image = Image.open(io.BytesIO(content))
+    whole = Image.new("RGBA", image.size, (9, 90, 200, 255))
+    whole.alpha_composite(image.convert("RGBA"))
+    assert np.array_equal(on_plain(image, (9, 90, 200)), whole.convert("RGB"))
+
+
 # Answers
 
 def test_an_answer(predictor):
@@ -297,6 +309,36 @@ def test_a_long_strip_does_not_fill_memory_with_borders(tmp_path):
     with pytest.raises(BadPicture, match="too long and narrow"): there.predict(Image.new("RGB", (60_000, 4)))
 
 
+@pytest.mark.parametrize("size", [(4032, 3024), (6000, 4000), (4284, 5712)])
+def test_pictures_of_a_phone_pass_the_limit_for_strangers(tmp_path, size):
+    way = WAY | {"method": "pad", "pad_mode": "border"}
+    there = load_bundle(write_bundle(tmp_path/"served", preprocess=way), threads=1, most_pixels=SERVED_PIXELS)
+    assert there.predict(Image.new("RGB", size, "blue")).label == "blue"
+
+
+def test_larger_pictures_of_strangers_are_refused(bundle, tmp_path):
+    served = load_bundle(bundle, threads=1, most_pixels=SERVED_PIXELS)
+    for picture in (huge(9400, 9400), Image.new("1", (5001, 5000))):
+        with pytest.raises(BadPicture, match="the most is 25,000,000. Save it smaller"): served.predict(picture)
+    padded = load_bundle(write_bundle(tmp_path/"padded", preprocess=WAY | {"method": "pad"}), threads=1, most_pixels=SERVED_PIXELS)
+    with pytest.raises(BadPicture, match="with borders it would have"): padded.predict(Image.new("1", (9000, 2000)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_transparent_picture_is_in_memory_twice_at_most(bundle, tmp_path, orientation):
+    exif, side = Image.Exif(), 4000
+    exif[274] = orientation
+    (tmp_path/"clear.png").write_bytes(file_of(Image.new("RGBA", (side, side)), exif=exif))
+    code = ("from course_lib.predictor import load_bundle\n"
+            "most = lambda: next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+            f"there = load_bundle({str(bundle)!r}, threads=1); there.predict({str(bundle.parent/'small.png')!r}); before = most()\n"
+            f"there.predict({str(tmp_path/'clear.png')!r}); print((most() - before)*1024)")
+    (bundle.parent/"small.png").write_bytes(file_of(Image.new("RGBA", (9, 9))))
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(module.__file__).parent.parent, capture_output=True, text=True, timeout=60)
+    assert int(done.stdout) < 2.5*4*side**2, done.stderr
+
+
 def test_in_a_batch_the_bad_one_is_named(predictor, tmp_path):
     (tmp_path/"bad.jpg").write_bytes(b"no")
     with pytest.raises(BadPicture, match=r"'bad\.jpg'"): predictor.predict_batch([corners(), tmp_path/"bad.jpg", corners()])
@@ -326,6 +368,10 @@ def test_damaged_files_give_an_answer_or_a_message(predictor, kind):
     ({"preprocess": WAY | {"size": [24.0, 32]}}, "size"), ({"preprocess": WAY | {"size": [32, 32]}}, "asks for"),
     ({"preprocess": WAY | {"resample": "nearest"}}, "resample"), ({"preprocess": WAY | {"background": [0, 0, 256]}}, "background"),
     ({"domain": {}}, "domain"), ({"domain": DOMAIN | {"means": [[0.]]*3}}, "mean for each"), ({"domain": DOMAIN | {"scale": [0, 1, 1]}}, "scale"),
+    ({"domain": DOMAIN | {"scale": [0.15, 0.15, float("inf")]}}, "finite"), ({"domain": DOMAIN | {"scale": [1e-60]*3}}, "positive"),
+    ({"domain": DOMAIN | {"means": [[1e300]*3]*3}}, "finite"), ({"domain": DOMAIN | {"threshold": float("nan")}}, "finite"),
+    ({"domain": DOMAIN | {"threshold": 1e300}}, "finite"), ({"domain": DOMAIN | {"threshold": "3"}}, "numbers"),
+    ({"domain": DOMAIN | {"scale": ["1"]*3}}, "numbers"), ({"title": 5}, "'title' must be text"), ({"title": None}, "'title' must be text"),
     ({"domain": DOMAIN | {"threshold": "far"}}, "numbers"), ({"domain": {"means": [[0.]*5]*3, "scale": [1.]*5, "threshold": 1.}}, "asks for"),
     ({"sha256": {}}, "hash"), ({"sha256": {"model.onnx": "0"*64}}, "not the one")])
 def test_a_description_that_cannot_be_is_refused(tmp_path, changes, words):
@@ -343,6 +389,65 @@ def test_files_that_are_not_what_they_should_be(tmp_path, name, content, words):
     (folder/name).write_bytes(content)
     for use in (load_bundle, check_folder):
         with pytest.raises(BadBundle, match=words): use(folder)
+
+
+def test_a_description_without_end_is_not_read(tmp_path):
+    folder = write_bundle(tmp_path/"long")
+    with open(folder/"bundle.json", "ab") as file: file.truncate(MOST_FACTS + 1) # takes no room on the disk
+    for use in (load_bundle, check_folder):
+        with pytest.raises(BadBundle, match=r"16,000,001 bytes, and the most is 16,000,000"): use(folder)
+
+
+def reading(location, constant):
+    "A network whose weights lie in a file, given as an initializer or by a node"
+    weights = TensorProto(name="weights", data_type=TensorProto.FLOAT, dims=[3, 3], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", location), ("offset", "0"), ("length", "36")): weights.external_data.add(key=key, value=value)
+    model = onnx.load_model_from_string(network())
+    fixed = [item for item in model.graph.initializer if item.name != "weights"]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(fixed if constant else [*fixed, weights])
+    if constant: model.graph.node.insert(0, helper.make_node("Constant", [], ["weights"], value=weights))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("location", ["secret.weights", "inside/../secret.weights", "../secret.weights", "{here}/secret.weights"])
+def test_a_network_reads_no_files(tmp_path, monkeypatch, location, constant):
+    here = tmp_path/"here"
+    (here/"inside").mkdir(parents=True)
+    for folder in (tmp_path, here): (folder/"secret.weights").write_bytes(np.eye(3, dtype=np.float32).tobytes())
+    monkeypatch.chdir(here)
+    with pytest.raises(BadBundle, match="cannot be loaded"):
+        load_bundle(write_bundle(tmp_path/"greedy", reading(location.format(here=here), constant)))
+
+
+def giving(features=1., probabilities=1., operator="Mul"):
+    "Averages of the three colours times a number are the features, and times another the probabilities"
+    shape = lambda name, *sizes: helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
+    whole = operator == "Expand"
+    fixed = [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3]), helper.make_tensor("one", TensorProto.FLOAT, [], [features]),
+             helper.make_tensor("other", TensorProto.INT64 if whole else TensorProto.FLOAT, [2] if whole else [], probabilities if whole else [probabilities])]
+    nodes = [helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0), helper.make_node("Mul", ["means", "one"], ["features"]),
+             helper.make_node(operator, ["means", "other"], ["probabilities"])]
+    outputs = [shape("probabilities", "n", 3), shape("features", "n", 3)]
+    graph = helper.make_graph(nodes, "odd", [shape("pixels", "n", 3, *SIZE)], outputs, fixed)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+
+
+@pytest.mark.parametrize(("numbers", "words"), [
+    ({"probabilities": 1/3}, None), ({"probabilities": 7.}, "from 0 to 1"), ({"probabilities": float("nan")}, "from 0 to 1"),
+    ({"probabilities": -1.}, "from 0 to 1"), ({"probabilities": 0.2}, "add up to 1"), ({"probabilities": 1/3, "features": 1e38}, "features"),
+    ({"probabilities": 1/3, "features": float("nan")}, "features"), ({"probabilities": [2**58, 3], "operator": "Expand"}, "gives up")])
+def test_a_network_that_gives_no_answer_is_named(tmp_path, numbers, words):
+    there, white = load_bundle(write_bundle(tmp_path/"odd", giving(**numbers)), threads=1), Image.new("RGB", (9, 9), "white")
+    if words is None: assert there.predict(white).probabilities["red"] == pytest.approx(1/3)
+    else:
+        with pytest.raises(BadBundle, match=words): there.predict(white)
+
+
+@pytest.mark.parametrize(("chance", "words"), [(1., "more than 99%"), (0.991, "more than 99%"), (0.99, "99%"), (0.345, "34%"), (0., "0%")])
+def test_no_answer_is_called_certain(chance, words):
+    assert Prediction("red", 0, {"red": chance}, False, None).chance == words
 
 
 @pytest.mark.parametrize(("model", "words"), [(b"no network", "cannot be loaded"), (network(output="answers"), "probabilities"),

@@ -1,4 +1,5 @@
 "Apps as their visitors, callers and attackers meet them: real servers on loopback, with a model whose answers are known."
+import asyncio
 import hashlib
 import io
 import json
@@ -22,8 +23,10 @@ from pathlib import Path
 import httpx
 import pytest
 from browser import start_browser
+from course_lib import prediction_server
 from course_lib.app_folder import MARK
 from course_lib.env import CourseError
+from course_lib.predictor import Prediction
 from course_lib.served_apps import COLOURS, colour_bundle, make_gradio_app, make_notebook_app
 from PIL import Image
 
@@ -144,11 +147,12 @@ def turned():
 
 GOOD = {"animated.gif": (animated, "red"), "cmyk.jpg": (partial(picture, "green", "JPEG", "CMYK"), "green"),
         "palette.png": (partial(picture, "blue", mode="P"), "blue"), "turned.jpg": (turned, "blue"),
-        "sixteen_bits.png": (grey_16_bit, None), "no_ending": (partial(picture, "red"), "red")} # None: any label
+        "phone.png": (lambda: huge(6000, 4000), None), "sixteen_bits.png": (grey_16_bit, None), "no_ending": (partial(picture, "red"), "red")} # None: any label
 BAD = {"corrupt.jpg": (lambda: picture(kind="JPEG", size=(900, 600))[:900], "damaged"), "cut_off.png": (lambda: picture()[:100], "damaged"),
        "vector.svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'><rect width='9' height='9'/></svg>", "SVG"),
        "text.jpg": (lambda: b"Dear model, I am no picture.", "no picture"), "nothing.png": (lambda: b"", "empty"),
        "page.html": (lambda: b"<script>alert(1)</script>", "no picture"), "huge.png": (lambda: huge(30_000, 20_000), "pixels"),
+       "many.png": (lambda: huge(9_400, 9_400), "the most is 25,000,000"),
        "bomb.gif": (lambda: b"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;", "pixels")}
 
 
@@ -276,6 +280,39 @@ def test_killed_in_mid_request_it_loses_nothing_and_starts_again(folder, tmp_pat
     assert contents(own) == before
 
 
+def uploads_in(folder): return [path for path in folder.rglob("uploads-*/**/*") if path.is_file()]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_uploads_are_gone_when_the_app_stops(folder, tmp_path, number):
+    port = free_port()
+    code = "import signal, app; signal.signal(signal.SIGINT, signal.default_int_handler); app.serve('.')" # SIGINT may be ignored by inheritance
+    with running(["-c", code], folder, port, "/config", GRADIO_SERVER_PORT=str(port), TMPDIR=str(tmp_path)) as process:
+        upload(f"http://127.0.0.1:{port}", "a.png", picture())
+        assert uploads_in(tmp_path)
+        process.send_signal(number)
+        process.wait(20)
+    assert list(tmp_path.glob("uploads-*")) == []
+
+
+def test_uploads_cannot_fill_the_disk(folder, tmp_path):
+    "With a limit of 12 MiB, 10 of them kept for what is arriving"
+    port = free_port()
+    code = "import app; app.LAUNCH['app_kwargs']['middleware'][1].kwargs['most'] = 12*2**20; app.serve('.')"
+    with running(["-c", code], folder, port, "/config", GRADIO_SERVER_PORT=str(port), TMPDIR=str(tmp_path)):
+        address, stored = f"http://127.0.0.1:{port}", sum(max(path.stat().st_size, 2**16) for path in uploads_in(tmp_path))
+        content = picture() + bytes(2*2**20 - stored - 2**16)
+        first = upload(address, "a.png", picture())
+        assert [upload(address, "b.png", content).status_code for _ in range(2)] == [200, 507]
+        assert call(address, file_data(first.json()[0]))[1][0]["label"] == "red"
+
+
+@pytest.mark.parametrize("path", ["process_recording", "component_server"])
+def test_forms_are_for_uploads_only(app, path):
+    assert httpx.post(f"{app}/gradio_api/{path}", files={"video": ("a.mp4", b"film", "video/mp4")}, timeout=30).status_code == 404
+
+
 # Clients
 
 def test_the_python_client(app, folder, pictures):
@@ -374,6 +411,35 @@ def test_the_server_stops_reading_a_body_of_100_mb(server):
     assert httpx.post(f"{server}/predict", content=picture("red"), timeout=60).json()["label"] == "red"
 
 
+def test_half_a_picture_is_not_waited_for(folder):
+    port = free_port()
+    code = ("import server, uvicorn; server.body_within.__defaults__ = (server.LIMIT, 0.5)\n"
+            f"uvicorn.run(server.create_app('.'), port={port}, log_level='warning')")
+    with running(["-c", code], folder, port, "/health"), socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+        caller.sendall(b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf a picture")
+        answer = b"".join(iter(partial(caller.recv, 4096), b"")) # until the server hangs up
+    assert answer.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.5 seconds" in answer
+
+
+def test_the_server_works_on_as_many_pictures_as_there_are_cores(folder, monkeypatch):
+    class Busy:
+        now, most, lock = 0, 0, threading.Lock()
+        def predict(self, picture):
+            with self.lock: self.now += 1; self.most = max(self.most, self.now)
+            time.sleep(0.02)
+            with self.lock: self.now -= 1
+            return Prediction("red", 0, {"red": 1.}, False, None)
+    busy = Busy()
+    monkeypatch.setattr(prediction_server, "load_bundle", lambda *_, **__: busy)
+    monkeypatch.setattr(prediction_server, "usable_cores", lambda: 3)
+    async def ask_at_once():
+        transport = httpx.ASGITransport(prediction_server.create_app(folder))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await asyncio.gather(*(client.post("/predict", content=b"picture") for _ in range(20)))
+    answers = asyncio.run(ask_at_once())
+    assert [answer.status_code for answer in answers] == [200]*20 and busy.most == 3
+
+
 # Folders
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -410,7 +476,7 @@ def test_the_notebook_runs_and_answers(bundle, tmp_path):
              "upload.value = (file,)\nbutton.click()\nprint(said.value, len(shown.outputs))")
     notebook.cells.append(nbformat.v4.new_code_cell(visit))
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(app)}}).execute()
-    assert notebook.cells[-1].outputs[-1]["text"] == "green, with a probability of 100%. 1\n"
+    assert notebook.cells[-1].outputs[-1]["text"] == "green, with a probability of more than 99%. 1\n"
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -483,4 +549,5 @@ def test_the_card_is_one_that_a_space_reads(folder):
     facts = yaml.safe_load(facts)
     assert (facts["title"], facts["sdk"], facts["app_file"]) == (TITLE, "gradio", "app.py")
     assert "ended in July 2026" in text and "<b>" not in text
+    assert "--limit-concurrency 64" in text and "proxy in front" in text
     assert "*.onnx filter=lfs" in (folder/".gitattributes").read_text()
