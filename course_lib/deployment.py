@@ -1,4 +1,4 @@
-"""Gather pictures, find the wrong ones with the help of a first model, and turn the second model into apps that other people can open, on a server or in their own browser, knowing how often it will be wrong there.
+"""Gather pictures, find the wrong ones with the help of a first model, and turn a trained model into apps that other people can open, on a server or in their own browser, knowing how it can go wrong there.
 
 Docs: https://OWNER.github.io/deep-learning-course/deployment.html.md"""
 
@@ -179,7 +179,7 @@ def changed_versions(
 
 # %% ../nbs/02_deployment.ipynb #start-app
 def free_port() -> int: # A port of this machine that nobody uses
-    "Ask the operating system for a free port"
+    "Ask the operating system for a free port; another program may take it before your server does"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -270,7 +270,8 @@ def plausible_error(
     return float((middle + reach)/(1 + z**2/checked))
 
 # %% ../nbs/02_deployment.ipynb #rollout
-STEPS = [("in parallel", 0, 300), ("two cameras, all checked", 2, 80), ("ten cameras", 10, 200), ("all cameras", 20, 200)] # (name, cameras that the model decides for, pictures checked in a week)
+STEPS = [("in parallel", 0, 300), ("two cameras, all checked", 2, 80), ("ten cameras", 10, 200),
+         ("all cameras", 20, 200)] # (name, cameras that the model decides for, pictures checked in a week)
 
 def simulate_rollout(
     error_rates, # The model's true error in each week
@@ -284,12 +285,14 @@ def simulate_rollout(
         name, cameras, looked_at = STEPS[step]
         found = int(rng.binomial(looked_at, rate))
         wrong, checked = wrong + found, checked + looked_at
-        plausible, move = plausible_error(wrong, checked), 0
-        if found/looked_at > back: move = -1 if step else 0
+        plausible, too_many, move = plausible_error(wrong, checked), found/looked_at > back, 0
+        if too_many: move = -1 if step else 0
         elif plausible < go: move = 1 if step < len(STEPS) - 1 else 0
-        weeks.append({"week": week, "step": name, "mistakes found": f"{found} of {looked_at}", "largest plausible error": round(plausible, 3),
-                      "mistakes nobody saw": round(rate*max(0, 40*cameras - looked_at), 1), "then": {1: "further", 0: "stay", -1: "back"}[move]})
-        if move or found/looked_at > back: wrong = checked = 0
+        weeks.append({"week": week, "step": name, "mistakes found": f"{found} of {looked_at}",
+                      "largest plausible error": round(plausible, 3),
+                      "mistakes nobody saw": round(rate*max(0, 40*cameras - looked_at), 1),
+                      "then": {1: "further", 0: "stay", -1: "back"}[move]})
+        if move or too_many: wrong = checked = 0
         step += move
     return weeks
 
