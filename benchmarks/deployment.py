@@ -13,9 +13,9 @@ from PIL import Image
 from timing import ROUNDS, Way, compare, seconds_of
 from torchvision.models import resnet18, squeezenet1_0
 
-from course_lib.bundle import compare_bundles, export_bundle, quantize_bundle
-from course_lib.env import device_name, quiet, seed_everything
-from course_lib.predictor import fit_picture, load_bundle, open_picture
+from course_lib.apps.bundle import compare_bundles, export_bundle, quantize_bundle
+from course_lib.base.env import device_name, quiet, seed_everything
+from course_lib.apps.predictor import fit_picture, load_bundle, open_picture
 
 SIZE = 224
 NETWORKS = {"resnet18": (resnet18, 2.5), "SqueezeNet": (squeezenet1_0, 5.)} # {name: (network, claim for a web picture)}

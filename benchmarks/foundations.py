@@ -11,12 +11,12 @@ import torch
 from timing import ROUNDS, Way, compare
 from torch import Tensor
 
-from course_lib.data import data_home, get_data, locate
-from course_lib.env import device_name, quiet, seed_everything
+from course_lib.data.sets import data_home, get_data, locate
+from course_lib.base.env import device_name, quiet, seed_everything
 from course_lib.foundations import matmul_broadcast, matmul_loops, matmul_rows
-from course_lib.image_models import merge_tables, read_table
-from course_lib.spreadsheet import titanic_workbook
-from course_lib.standins import build_standin
+from course_lib.tables.image_models import merge_tables, read_table
+from course_lib.tables.workbook import titanic_workbook
+from course_lib.data.standins import build_standin
 
 def ways_to_multiply(
     a:Tensor, # Shape (n, k)

@@ -12,8 +12,8 @@ import httpx
 from PIL import Image
 from timing import ROUNDS, compare
 
-from course_lib.env import usable_cores
-from course_lib.served_apps import COLOURS, colour_bundle, make_gradio_app
+from course_lib.base.env import usable_cores
+from course_lib.apps.served import COLOURS, colour_bundle, make_gradio_app
 
 CLIENTS, REQUESTS = 50, 4      # the load on the Gradio app: clients at once, requests of each
 CALLERS, PHOTOS = 8, 48        # the load on the server for programs: connections, photos in a round

@@ -9,8 +9,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent/"tests"))
 from browser import Page, served, start_browser
 
-from course_lib.predictor import load_bundle
-from course_lib.web_app import make_web_app
+from course_lib.apps.predictor import load_bundle
+from course_lib.apps.web_app import make_web_app
 
 MOST_OFF = 0.01 # Difference of a probability
 CARDS = """[...document.querySelectorAll("#results article:not(.problem)")].reverse().map(card => ({

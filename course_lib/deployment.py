@@ -21,8 +21,8 @@ from fastai.vision.all import ConvLayer, DataLoaders, Flatten, Learner, RandTran
 from PIL import Image, ImageFilter
 from torch import nn
 
-from .core import Weights
-from .env import CourseError, did_you_mean
+from .lesson.start import Weights
+from .base.env import CourseError, did_you_mean
 from .intro import transfer_learner
 
 # %% ../nbs/02_deployment.ipynb #break-files

@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .env import CourseError
-from .spreadsheet import titanic_rows
+from .base.env import CourseError
+from .tables.workbook import titanic_rows
 
 # %% ../nbs/03_foundations.ipynb #plot-function
 def plot_function(

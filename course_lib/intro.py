@@ -12,9 +12,9 @@ __all__ = ['transfer_learner', 'classify_upload', 'draw_flow', 'simulate_patrols
 from fastai.vision.all import (DataLoaders, Learner, Normalize, PILImage, create_body, error_rate, imagenet_stats, models,
                                vision_learner)
 
-from .core import Weights
-from .env import CourseError
-from .picture_check import turn_needed
+from .lesson.start import Weights
+from .base.env import CourseError
+from .pictures.check import turn_needed
 
 # %% ../nbs/01_intro.ipynb #transfer-learner
 def transfer_learner(

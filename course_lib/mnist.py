@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 
-from .env import CourseError
+from .base.env import CourseError
 
 # %% ../nbs/04_mnist.ipynb #decode-images
 def decode_images(

@@ -13,7 +13,8 @@ import pytest
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     "An empty home of fastai, no mirror, no mode; the folder of the data sets"
-    from course_lib import data, fetch
+    from course_lib.data import sets as data
+    from course_lib.data import fetch
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path/"home"))
     for name in ("COURSE_DATA_MIRROR", "COURSE_MODE"): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("IN_TEST", "1")

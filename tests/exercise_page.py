@@ -24,7 +24,7 @@ class Page:
     "The page of solutions of a lesson such as '04_mnist', the checks that its module exports, and the cases in `exercises_04_mnist`"
     def __init__(self, lesson):
         self.lesson, self.cases = lesson, import_module(f"exercises_{lesson}")
-        self.module = import_module(f"course_lib.{lesson.partition('_')[2]}_exercises")
+        self.module = import_module(f"course_lib.exercises.{lesson.partition('_')[2]}")
         self.check, self.exercises = self.module.check, self.module.check.exercises
         self.cells = cells(f"nbs/solutions/{lesson}.ipynb")
         self.mistakes = {cell.removeprefix("mistake-"): source for cell, source in self.cells.items() if cell.startswith("mistake-")}

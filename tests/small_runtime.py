@@ -1,8 +1,8 @@
 "A pretended ONNX Runtime Web: two small files that the web app takes for the real ones, where no browser is to run them"
 import hashlib
 
-from course_lib import web_app
-from course_lib.fetch import Expected
+from course_lib.apps import web_app
+from course_lib.data.fetch import Expected
 
 
 def pretend_runtime(folder, monkeypatch):

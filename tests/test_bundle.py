@@ -7,10 +7,10 @@ import random
 import numpy as np
 import pytest
 import torch
-from course_lib import bundle as module
-from course_lib.bundle import check_place, describe_domain, export_bundle, front_matter, last_layer, load_weights, quantize_bundle, table
-from course_lib.env import CourseError, quiet
-from course_lib.predictor import Predictor, load_bundle, open_picture
+from course_lib.apps import bundle as module
+from course_lib.apps.bundle import check_place, describe_domain, export_bundle, front_matter, last_layer, load_weights, quantize_bundle, table
+from course_lib.base.env import CourseError, quiet
+from course_lib.apps.predictor import Predictor, load_bundle, open_picture
 from PIL import Image, ImageDraw
 from torch import nn
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.check import Checks, Verdict
-from course_lib.env import CourseError
+from course_lib.exercises.check import Checks, Verdict
+from course_lib.base.env import CourseError
 
 HALVE = "def halve(x):\n    {}\n"
 
@@ -206,5 +206,5 @@ def test_progress_can_be_exported_and_forgotten(check):
     assert [(row["state"], row["tries"]) for row in check.progress().rows] == [("not yet", 0)]*2
 
 def test_importing_the_checker_loads_no_torch():
-    program = "import course_lib.check, sys; sys.exit('torch' in sys.modules)"
+    program = "import course_lib.exercises.check, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0

@@ -10,11 +10,11 @@ import threading
 import pytest
 from PIL import Image
 
-from course_lib import marked_files
-from course_lib.cleaner import Cleaner
-from course_lib.env import CourseError
-from course_lib.marked_files import home_of, locked, read_decisions, read_journal
-from course_lib.scored_pictures import common_root
+from course_lib.pictures import aside as marked_files
+from course_lib.pictures.cleaner import Cleaner
+from course_lib.base.env import CourseError
+from course_lib.pictures.aside import home_of, locked, read_decisions, read_journal
+from course_lib.pictures.scored import common_root
 
 pytestmark = pytest.mark.usefixtures("home")
 CLASSES = ("black", "grizzly", "teddy")
@@ -52,7 +52,7 @@ def mark_some(cleaner):
 # What it starts from
 
 def test_plain_rows_load_neither_torch_nor_fastai(root):
-    code = ("import sys; from course_lib.cleaner import Cleaner; from pathlib import Path; "
+    code = ("import sys; from course_lib.pictures.cleaner import Cleaner; from pathlib import Path; "
             "cleaner = Cleaner([(file, file.parent.name, 1.) for file in Path(sys.argv[1]).rglob('*.png')]); cleaner.widget; cleaner.sheet(); "
             "print([name for name in ('torch', 'fastai', 'pandas') if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, timeout=60)
@@ -430,7 +430,7 @@ def test_a_name_taken_at_the_last_moment(root, cleaner, monkeypatch):
 def test_killed_in_the_middle(root, cleaner):
     mark_some(cleaner)
     before = state(root)
-    code = ("import os, signal, sys; from pathlib import Path; from course_lib.cleaner import Cleaner\n"
+    code = ("import os, signal, sys; from pathlib import Path; from course_lib.pictures.cleaner import Cleaner\n"
             "rename, calls = os.rename, []\n"
             "def killed(*args):\n"
             "    calls.append(args)\n"

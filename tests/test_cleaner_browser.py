@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 KINDS = ("circle", "square", "triangle")
 CELLS = ("""from pathlib import Path
 import os
-from course_lib.cleaner import Cleaner
+from course_lib.pictures.cleaner import Cleaner
 Path("kernel.txt").write_text(str(os.getpid()))
 rows = [(file, file.parent.name, int(file.stem[-1]), "train" if int(file.stem[-1]) % 2 else "valid", "square", 0.9) for file in sorted(Path("shapes").rglob("*.png"))]""",
          "Cleaner(rows)", "1 + 1")

@@ -14,11 +14,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
 import course_lib
-from course_lib import cli, data
-from course_lib.env import CourseError
-from course_lib.project import lessons
+from course_lib.tools import cli
+from course_lib.data import sets as data
+from course_lib.base.env import CourseError
+from course_lib.base.catalogue import lessons
 
-PROGRAM = [sys.executable, "-c", "from course_lib.cli import main; main()"]
+PROGRAM = [sys.executable, "-c", "from course_lib.tools.cli import main; main()"]
 PROJECT = '[project.urls]\nRepository = "https://github.com/ada/notes"\n[tool.nbdev]\n'
 
 
@@ -68,11 +69,11 @@ def plain(text): return re.sub(r"\x1b\[[0-9;]*m", "", text) # Typer colours its 
 
 @pytest.mark.parametrize("words", [["list"], ["--help"], ["run", "no-such-lesson"], ["data", "list"]])
 def test_nothing_heavy_is_loaded(words):
-    code = f"import sys; sys.argv = ['course', *{words}]\ntry:\n    from course_lib.cli import main; main()\nfinally:\n    print('LOADED', *sys.modules)"
+    code = f"import sys; sys.argv = ['course', *{words}]\ntry:\n    from course_lib.tools.cli import main; main()\nfinally:\n    print('LOADED', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", timeout=60)
     loaded = done.stdout.splitlines()[-1].split()
     heavy = {"torch", "fastai", "pandas", "numpy", "matplotlib", "nbclient", "nbformat", "jupyter_client", "IPython", "requests", "sklearn"}
-    assert loaded[0] == "LOADED" and "course_lib.cli" in loaded and heavy.isdisjoint(loaded)
+    assert loaded[0] == "LOADED" and "course_lib.tools.cli" in loaded and heavy.isdisjoint(loaded)
 
 
 def test_list_says_what_a_reader_wants_to_know(checkout):
@@ -304,7 +305,7 @@ def test_missing_tools_are_named(monkeypatch, missing):
 @pytest.mark.parametrize("files, words, code, said", [([], ["sync"], 0, "in step"), (["README.md"], ["sync"], 0, "README.md: rewritten"),
                                                       ([], ["sync", "--check"], 0, "in step"), (["README.md"], ["sync", "--check"], 1, "README.md: out of step")])
 def test_sync(monkeypatch, files, words, code, said):
-    from course_lib import publish
+    from course_lib.tools import publish
     asked = []
     monkeypatch.setattr(publish, "sync", lambda check: asked.append(check) or files)
     answer = typed(*words)
@@ -313,7 +314,7 @@ def test_sync(monkeypatch, files, words, code, said):
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_doctor(monkeypatch, status):
-    from course_lib import doctor
+    from course_lib.tools import doctor
     def examine(show):
         show(doctor.Check("Disk", "problem", "[0 GiB] free", "Make room."))
         return status
@@ -330,7 +331,7 @@ def test_test(monkeypatch, words, only):
 
 
 def test_results_of_all_lessons(monkeypatch):
-    from course_lib import results
+    from course_lib.lesson import results
     monkeypatch.setattr(results, "scoreboard_text", lambda lesson: f"[table] of {lesson}")
     assert [f"[table] of {lesson.id}" in typed("results").stdout for lesson in lessons()] == [True] * len(lessons())
     assert "[table] of 04_mnist" in typed("results", "mnist").stdout

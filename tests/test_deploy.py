@@ -5,11 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from course_lib import deploy, web_app
-from course_lib.app_folder import MARK
-from course_lib.deploy import make_app
-from course_lib.env import CourseError
-from course_lib.served_apps import colour_bundle
+from course_lib.apps import deploy
+from course_lib.apps import web_app
+from course_lib.apps.folder import MARK
+from course_lib.apps.deploy import make_app
+from course_lib.base.env import CourseError
+from course_lib.apps.served import colour_bundle
 from PIL import Image
 from small_runtime import pretend_runtime
 
@@ -157,7 +158,7 @@ def test_what_is_no_bundle_and_what_is_somebody_elses_is_refused(bundle, tmp_pat
 
 def test_importing_it_loads_neither_torch_nor_gradio():
     heavy = ("torch", "fastai", "gradio", "onnxruntime", "jupyterlab")
-    code = f"import sys; from course_lib import deploy; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys; from course_lib.apps import deploy; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() in ("[]", "['onnxruntime']"), done.stdout + done.stderr
 

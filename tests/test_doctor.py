@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from course_lib import doctor
-from course_lib.doctor import Check
-from course_lib.env import checkout
+from course_lib.tools import doctor
+from course_lib.tools.doctor import Check
+from course_lib.base.env import checkout
 
 GPU = {"version": "2.15.0", "built_for": "13.0", "cuda": False, "name": None, "mps": False}
 
@@ -64,7 +64,7 @@ def test_a_broken_torch_is_an_answer(question, said):
 
 
 def test_torch_is_not_imported_here():
-    code = "import sys; import course_lib.doctor; print([n for n in ('torch', 'fastai', 'pandas', 'nbclient') if n in sys.modules])"
+    code = "import sys; import course_lib.tools.doctor; print([n for n in ('torch', 'fastai', 'pandas', 'nbclient') if n in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "[]\n"
 
 

@@ -11,10 +11,10 @@ import pytest
 from misbehaving import bomb, photo
 from PIL import Image
 
-from course_lib import download
-from course_lib.download import INDEX, Limits, Refused, Web, checked_url, download_all, fetch, is_public, lanes
-from course_lib.env import CourseError
-from course_lib.search import ImageRecord
+from course_lib.pictures import download
+from course_lib.pictures.download import INDEX, Limits, Refused, Web, checked_url, download_all, fetch, is_public, lanes
+from course_lib.base.env import CourseError
+from course_lib.pictures.search import ImageRecord
 
 trouble = misbehaving.trouble # a fixture
 QUICK = Limits(seconds=1, total_seconds=9, pause=0.01, longest_wait=0.5, timeouts=(2, 2), bytes=2**20, give_up=99)

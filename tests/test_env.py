@@ -3,7 +3,7 @@ import subprocess, sys
 
 import pytest
 
-from course_lib import env
+from course_lib.base import env
 
 
 @pytest.mark.parametrize("variables, expected", [
@@ -35,12 +35,12 @@ def test_error_in_a_notebook_is_one_line():
     shell = InteractiveShell.instance()
     shown = []
     shell._showtraceback = lambda kind, value, lines: shown.append(lines)
-    shell.run_cell("from course_lib.env import CourseError\nraise CourseError('no data, do this')")
+    shell.run_cell("from course_lib.base.env import CourseError\nraise CourseError('no data, do this')")
     InteractiveShell.clear_instance()
     assert shown == [["CourseError: no data, do this"]]
 
 
-@pytest.mark.parametrize("module", ["env", "project", "data", "fetch", "results", "standins", "quiz", "cli"])
+@pytest.mark.parametrize("module", ["base.env", "base.catalogue", "data.sets", "data.fetch", "lesson.results", "data.standins", "quiz.questions", "tools.cli"])
 def test_import_is_light(module):
     heavy = "{'torch', 'fastai', 'pandas', 'numpy', 'matplotlib', 'nbclient', 'IPython'}"
     code = f"import course_lib.{module}, sys; found = {heavy} & sys.modules.keys(); sys.exit(', '.join(sorted(found)) or 0)"

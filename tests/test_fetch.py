@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import tgz
 
-from course_lib import fetch
-from course_lib.env import CourseError
-from course_lib.fetch import Expected, Part, StoppedDownload, download, reachable, safe_path, unpack, within
+from course_lib.data import fetch
+from course_lib.base.env import CourseError
+from course_lib.data.fetch import Expected, Part, StoppedDownload, download, reachable, safe_path, unpack, within
 
 CONTENT = bytes(range(256)) * 2**10 # 256 KiB, four pieces of the server
 FULL, RO = OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EROFS, "Read-only file system")
@@ -310,7 +310,7 @@ def test_a_no_is_forgotten_and_a_yes_is_kept(serve, monkeypatch):
 
 
 def test_exit_does_not_wait_for_a_hanging_question():
-    code = "import time; from course_lib.fetch import within\ntry: within(.1, lambda: time.sleep(30))\nexcept TimeoutError: print('gave up')"
+    code = "import time; from course_lib.data.fetch import within\ntry: within(.1, lambda: time.sleep(30))\nexcept TimeoutError: print('gave up')"
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert done.stdout == "gave up\n" and time.monotonic() - start < 10

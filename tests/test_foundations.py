@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from course_lib import foundations
-from course_lib.env import CourseError
-from course_lib.results import load_run, published
-from course_lib.standins import TITANIC_RULE, build_standin
+from course_lib.base.env import CourseError
+from course_lib.lesson.results import load_run, published
+from course_lib.data.standins import TITANIC_RULE, build_standin
 
 WAYS = [foundations.matmul_loops, foundations.matmul_rows, foundations.matmul_broadcast]
 

@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from course_lib import image_models, standins
-from course_lib.env import CourseError
-from course_lib.image_models import (FILES, KEY, best_under, family, merge_tables, pareto_front, plot_models, pretraining,
+from course_lib.tables import image_models
+from course_lib.data import standins
+from course_lib.base.env import CourseError
+from course_lib.tables.image_models import (FILES, KEY, best_under, family, merge_tables, pareto_front, plot_models, pretraining,
                                      read_table, split_name, trend_lines)
 
 

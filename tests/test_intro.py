@@ -10,9 +10,9 @@ from PIL import Image
 from torch import nn
 
 from course_lib import intro
-from course_lib.core import Weights
-from course_lib.env import CourseError
-from course_lib.results import load_run
+from course_lib.lesson.start import Weights
+from course_lib.base.env import CourseError
+from course_lib.lesson.results import load_run
 
 
 @pytest.fixture(scope="module")

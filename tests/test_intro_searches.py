@@ -15,12 +15,12 @@ from misbehaving import commons_results, duckduckgo_results, openverse_results, 
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
-from course_lib.env import CourseError
-from course_lib.images import build_dataset, read_credits
-from course_lib.picture_check import read_log
-from course_lib.runner import execute, is_run, kernel_environment
-from course_lib.search import Manners
-from course_lib.standin_photos import draw_bear, draw_street
+from course_lib.base.env import CourseError
+from course_lib.pictures.gather import build_dataset, read_credits
+from course_lib.pictures.check import read_log
+from course_lib.tools.runner import execute, is_run, kernel_environment
+from course_lib.pictures.search import Manners
+from course_lib.data.standin_photos import draw_bear, draw_street
 
 ROOT = Path(__file__).resolve().parent.parent
 SEARCHES = {"street": ["street photo", "street at noon"], "teddy": ["teddy bear", "teddy in bed"]}
@@ -59,8 +59,9 @@ REFUSED = 429, {}, {}
 REDIRECT = '''
 import functools, sys, types
 import requests
-from course_lib import download, images
-from course_lib.search import Manners
+from course_lib.pictures import download
+from course_lib.pictures import gather as images
+from course_lib.pictures.search import Manners
 
 class RatelimitException(Exception): "As `ddgs` has it"
 
@@ -266,7 +267,7 @@ def gather(server, tmp_path, monkeypatch, capsys):
     "Run the lesson's cell for searches and {term: photos found}; (kind of photographs, what was printed)"
     answer(server, REFUSED, REFUSED, REFUSED)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("course_lib.search._last_refusal", {})
+    monkeypatch.setattr("course_lib.pictures.search._last_refusal", {})
     for name, value in {"FASTAI_HOME": tmp_path/"home", "IN_TEST": 1, "NO_PROXY": "*"}.items(): monkeypatch.setenv(name, str(value))
     (tmp_path/"ready").mkdir()
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from course_lib import mnist
-from course_lib.env import CourseError
-from course_lib.results import load_run, published
+from course_lib.base.env import CourseError
+from course_lib.lesson.results import load_run, published
 
 
 def picture(path, size=(28, 28), mode="L", shade=100):

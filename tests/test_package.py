@@ -15,9 +15,9 @@ import zipfile
 
 import pytest
 import yaml
-from course_lib.env import checkout
-from course_lib.project import lessons
-from course_lib.publish import ignored
+from course_lib.base.env import checkout
+from course_lib.base.catalogue import lessons
+from course_lib.tools.publish import ignored
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -101,7 +101,7 @@ def test_metadata_lists_every_dependency(wheel):
 
 
 def test_the_wheel_imports_and_lists_lessons_without_heavy_packages(installed, tmp_path):
-    code = "from course_lib import cli; print(cli.__file__); sys.argv = ['course', 'list']; cli.main()"
+    code = "from course_lib.tools import cli; print(cli.__file__); sys.argv = ['course', 'list']; cli.main()"
     started = time.perf_counter()
     done = run_installed(installed, code, tmp_path)
     print(f"course list from the wheel: {time.perf_counter() - started:.2f} s")
@@ -111,7 +111,7 @@ def test_the_wheel_imports_and_lists_lessons_without_heavy_packages(installed, t
 
 
 def test_the_wheel_says_where_the_notebooks_are(installed, tmp_path):
-    code = ("from course_lib.project import notebook_path; from course_lib.env import CourseError\n"
+    code = ("from course_lib.base.catalogue import notebook_path; from course_lib.base.env import CourseError\n"
             "try: notebook_path('04')\nexcept CourseError as error: print(error)")
     assert "git clone https://github.com/" in run_installed(installed, code, tmp_path).stdout
 
@@ -123,7 +123,7 @@ def test_the_wheel_brings_its_questions(installed, tmp_path):
 
 
 def test_the_editable_install_uses_this_checkout(tmp_path):
-    code = "import course_lib; from course_lib.env import checkout; print(course_lib.__file__, checkout())"
+    code = "import course_lib; from course_lib.base.env import checkout; print(course_lib.__file__, checkout())"
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == [str(ROOT/"course_lib"/"__init__.py"), str(ROOT)], done.stderr
 

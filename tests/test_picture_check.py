@@ -11,9 +11,9 @@ import pytest
 from misbehaving import bomb, photo
 from PIL import Image, ImageEnhance
 
-from course_lib import picture_check
-from course_lib.env import CourseError
-from course_lib.picture_check import (KINDS, LOG, REJECTED, Picture, Unusable, check_images, fingerprint, open_picture, picture_files, read_log,
+from course_lib.pictures import check as picture_check
+from course_lib.base.env import CourseError
+from course_lib.pictures.check import (KINDS, LOG, REJECTED, Picture, Unusable, check_images, fingerprint, open_picture, picture_files, read_log,
                                       rejected_folder, restore, small_copy, twin_faults)
 
 pytestmark = pytest.mark.usefixtures("home")

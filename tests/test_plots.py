@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
 
-from course_lib.env import CourseError
-from course_lib.plots import (FUNCTIONS, Picture, animate_descent, diverged_at, explore, new_figure, parse_formula, plot_descents,
+from course_lib.base.env import CourseError
+from course_lib.figures.explore import (FUNCTIONS, Picture, animate_descent, diverged_at, explore, new_figure, parse_formula, plot_descents,
                               plotly_source, plotly_style, show_matmul, some_steps, to_script)
 
 RANDOM = np.random.RandomState(42)

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from course_lib import predictor as module
-from course_lib.predictor import (
+from course_lib.apps import predictor as module
+from course_lib.apps.predictor import (
     MOST_FACTS, SERVED_PIXELS, BadBundle, BadPicture, Prediction, check_folder, load_bundle, on_plain, open_picture)
 from onnx import TensorProto, helper
 from PIL import Image, ImageDraw, ImageOps
@@ -330,7 +330,7 @@ def test_a_transparent_picture_is_in_memory_twice_at_most(bundle, tmp_path, orie
     exif, side = Image.Exif(), 4000
     exif[274] = orientation
     (tmp_path/"clear.png").write_bytes(file_of(Image.new("RGBA", (side, side)), exif=exif))
-    code = ("from course_lib.predictor import load_bundle\n"
+    code = ("from course_lib.apps.predictor import load_bundle\n"
             "most = lambda: next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
             f"there = load_bundle({str(bundle)!r}, threads=1); there.predict({str(bundle.parent/'small.png')!r}); before = most()\n"
             f"there.predict({str(tmp_path/'clear.png')!r}); print((most() - before)*1024)")
@@ -482,7 +482,7 @@ def test_it_runs_as_a_single_file_without_the_course_and_without_torch(bundle, t
 
 
 def test_reading_the_description_does_not_load_the_runtime(bundle):
-    code = f"import sys; from course_lib.predictor import check_folder; check_folder({str(bundle)!r}); print('onnxruntime' in sys.modules)"
+    code = f"import sys; from course_lib.apps.predictor import check_folder; check_folder({str(bundle)!r}); print('onnxruntime' in sys.modules)"
     root = Path(module.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr

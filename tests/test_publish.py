@@ -12,9 +12,9 @@ from urllib.error import URLError
 from uuid import uuid4
 
 import pytest
-from course_lib import publish
-from course_lib.env import CourseError, checkout
-from course_lib.project import repository, repository_url, site_url, source_url
+from course_lib.tools import publish
+from course_lib.base.env import CourseError, checkout
+from course_lib.base.catalogue import repository, repository_url, site_url, source_url
 
 ROOT = checkout()
 HOSTS = {"Colab": {"COLAB_RELEASE_TAG": "release"}, "Kaggle": {"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}}
@@ -207,7 +207,7 @@ def test_the_title_becomes_front_matter(site):
 
 def sync_in(root, code="print(json.dumps(sync()))", **env):
     "Run `sync` of a copy in a Python of its own; the parsed output"
-    done = subprocess.run([sys.executable, "-c", f"import json; from course_lib.publish import sync; {code}"],
+    done = subprocess.run([sys.executable, "-c", f"import json; from course_lib.tools.publish import sync; {code}"],
                           cwd=root, env={**os.environ, "PYTHONPATH": str(root), **env},
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -247,7 +247,7 @@ def test_another_owner_is_everywhere_after_one_command(copy):
 
 
 TAMPERED = {"README.md": ("| 4 |", "| 5 |"), "nbs/index.qmd": ("title:", "titel:"),
-            "course_lib/project.py": ("lesson", "lessen"),
+            "course_lib/base/catalogue.py": ("lesson", "lessen"),
             "clean/04_mnist.ipynb": ("the whole lesson", "a lesson"),
             "nbs/04_mnist.ipynb": ("Open in Colab", "Open")}
 
@@ -267,7 +267,7 @@ def test_check_names_what_is_out_of_step_and_leaves_it(copy):
 def test_modules_are_exported_even_inside_a_test_run(copy):
     path = copy/"course_lib"/"results.py"
     path.write_text(path.read_text(encoding="utf-8") + "\nleft_over = 1\n", encoding="utf-8")
-    assert "course_lib/results.py" in sync_in(copy, IN_TEST="1")
+    assert "course_lib/lesson/results.py" in sync_in(copy, IN_TEST="1")
 
 
 def test_a_failing_step_is_shown_without_a_traceback(copy):

@@ -3,8 +3,8 @@ import json, re
 
 import pytest
 
-from course_lib import results
-from course_lib.env import CourseError
+from course_lib.lesson import results
+from course_lib.base.env import CourseError
 
 
 @pytest.fixture

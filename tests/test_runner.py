@@ -12,8 +12,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
-from course_lib import runner
-from course_lib.env import CourseError, checkout
+from course_lib.tools import runner
+from course_lib.base.env import CourseError, checkout
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -97,7 +97,7 @@ def test_cells_marked_for_reading_are_skipped(tmp_path):
 
 FAILURES = {
     "an error": ("1/0", ["ZeroDivisionError: division by zero", "Traceback"]),
-    "an error of the course": ("from course_lib.env import CourseError\nraise CourseError('no data: connect')", ["\nCourseError: no data: connect\n"]),
+    "an error of the course": ("from course_lib.base.env import CourseError\nraise CourseError('no data: connect')", ["\nCourseError: no data: connect\n"]),
     "a long traceback": ("def f(n): return f(n - 1) if n else 1/0\nimport sys; sys.tracebacklimit = 90\nf(40)", ["lines left out", "ZeroDivisionError"]),
     "a question to the reader": ("input('name?')", ["StdinNotImplementedError"]),
     "a process that ends": ("import os; os._exit(7)", ["exit status 7"]),

@@ -10,9 +10,9 @@ import misbehaving
 import pytest
 from misbehaving import commons_results, duckduckgo_results, openverse_results
 
-from course_lib import search
-from course_lib.env import CourseError
-from course_lib.search import ImageRecord, Manners, search_images
+from course_lib.pictures import search
+from course_lib.base.env import CourseError
+from course_lib.pictures.search import ImageRecord, Manners, search_images
 
 trouble, fake_ddgs = misbehaving.trouble, misbehaving.fake_ddgs # fixtures
 QUICK = Manners(pause=0.01, tries=3, longest_wait=0.5, seconds=4, timeouts=(2, 2))
@@ -281,7 +281,7 @@ def test_photos_before_a_failure_are_told(trouble, capsys):
 
 
 def test_ready_sets_of_the_message_exist():
-    from course_lib.data import find_dataset
+    from course_lib.data.sets import find_dataset
     assert [find_dataset(name).key for name in ("pets", "dogs", "bears")] == ["pets", "dogs", "bears"]
 
 

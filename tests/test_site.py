@@ -10,9 +10,9 @@ from pathlib import Path
 import pypandoc
 import pytest
 import yaml
-from course_lib.env import checkout
-from course_lib.project import lessons, site_url
-from course_lib.publish import ignored
+from course_lib.base.env import checkout
+from course_lib.base.catalogue import lessons, site_url
+from course_lib.tools.publish import ignored
 
 ROOT = checkout()
 NBS = ROOT/"nbs"

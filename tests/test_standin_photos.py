@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_lib import standin_photos
-from course_lib.standins import RECIPES, build_standin
+from course_lib.data import standin_photos
+from course_lib.data.standins import RECIPES, build_standin
 
 
 def pixels(picture): return hashlib.sha256(np.asarray(picture).tobytes()).hexdigest()

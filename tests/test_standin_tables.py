@@ -5,8 +5,8 @@ from statistics import mean, pvariance
 
 import pytest
 
-from course_lib import standin_tables
-from course_lib.standins import RECIPES, build_standin
+from course_lib.data import standin_tables
+from course_lib.data.standins import RECIPES, build_standin
 
 FILES = {"adult_sample": "adult.csv", "ml_sample": "ratings.csv", "imdb_sample": "texts.csv"}
 COLUMNS = {"adult_sample": "age,workclass,fnlwgt,education,education-num,marital-status,occupation,relationship,race,sex,capital-gain,"

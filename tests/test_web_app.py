@@ -21,9 +21,9 @@ from conftest import tgz
 from PIL import Image, ImageDraw
 from small_runtime import pretend_runtime
 
-from course_lib import web_app
-from course_lib.env import CourseError
-from course_lib.web_app import WEB, from_network, from_npm, integrity, make_web_app, place_runtime, runtime_home
+from course_lib.apps import web_app
+from course_lib.base.env import CourseError
+from course_lib.apps.web_app import WEB, from_network, from_npm, integrity, make_web_app, place_runtime, runtime_home
 
 TITLE = 'Bears: "grizzly" or </title><script>window.harmed = 1</script> & $title?'
 LABELS = ["<b>grizzly</b>", "<script>window.harmed = 1</script>", "<img src=x onerror='window.harmed = 1'>", "black \N{BEAR FACE}", "teddy"]
@@ -490,7 +490,7 @@ def pictures(tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["crop", "squish", "pad"])
 def test_the_page_answers_as_python_does(method, apps, pictures, browser):
-    from course_lib.predictor import load_bundle
+    from course_lib.apps.predictor import load_bundle
     bundle, app = apps[method]
     predictor = load_bundle(bundle)
     with served(app) as url, visit(browser, url) as page:
@@ -685,7 +685,7 @@ def reload(page):
 
 
 def test_after_an_update_in_place_a_reloaded_page_has_the_new_model(tmp_path, runtime, browser, pictures):
-    from course_lib.predictor import load_bundle
+    from course_lib.apps.predictor import load_bundle
     app = make_web_app(make_bundle(tmp_path/"bundle", ["old one", "old two"], 0), tmp_path/"app", runtime=runtime)
     for path in app.rglob("*"): os.utime(path, (time.time() - 60,)*2) # Servers tell versions apart by whole seconds
     with served(app) as url, visit(browser, url) as page:

@@ -1,0 +1,114 @@
+"Starting a lesson: every combination of what was asked for and what can be reached"
+import json
+
+import pytest
+
+from course_lib.lesson import start as core
+from course_lib.base.env import CourseError
+from course_lib.base.catalogue import find_lesson
+from course_lib.lesson.results import Run
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    "No cache, no mirror, no network"
+    monkeypatch.setenv("FASTAI_HOME", str(tmp_path/"fastai"))
+    for name in ("COURSE_MODE", "COURSE_DATA_MIRROR", "COURSE_SAVE", "CI", "IN_TEST"): monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("course_lib.data.sets.reachable", lambda url: False)
+    monkeypatch.setattr("course_lib.lesson.start.reachable", lambda url: False)
+
+
+def test_out_of_reach_becomes_quick_and_says_so(capsys):
+    lesson = core.start("04_mnist")
+    assert lesson.mode == "quick"
+    printed = capsys.readouterr().out
+    assert "out of reach: mnist_sample, mnist" in printed and "stand-in" in printed
+
+
+def test_explicit_full_without_data_is_an_error(monkeypatch):
+    monkeypatch.setenv("COURSE_MODE", "full")
+    with pytest.raises(CourseError, match="COURSE_DATA_MIRROR") as caught: core.start("04_mnist")
+    assert "COURSE_MODE=quick" in str(caught.value) and "Connect" in str(caught.value)
+
+
+def test_misspelt_mode_stops_before_anything_is_written(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_MODE", "fulll")
+    with pytest.raises(CourseError, match="Did you mean 'full'"): core.start("04_mnist")
+    assert not (tmp_path/"fastai"/"data").exists()
+
+
+@pytest.mark.parametrize("name", ["04_mnist", "04", "4", "mnist"])
+def test_names_of_a_lesson(name): assert core.start(name).info.id == "04_mnist"
+
+
+@pytest.mark.parametrize("name", ["04_mnits", "99", ""])
+def test_unknown_lesson(name):
+    with pytest.raises(CourseError, match="04_mnist"): core.start(name)
+
+
+def test_data_and_copy_in_quick_mode():
+    lesson = core.start("04")
+    folder = lesson.data("mnist_sample")
+    first, second = lesson.data("mnist_sample", copy=True), lesson.data("mnist_sample", copy=True)
+    (first/"labels.csv").write_text("changed")
+    assert first != second and (second/"labels.csv").read_text() == (folder/"labels.csv").read_text() != "changed"
+    assert [d["source"] for d in lesson.run.data] == ["stand-in"]
+
+
+def test_quick_run_is_not_saved(monkeypatch):
+    monkeypatch.setenv("COURSE_SAVE", "1")
+    with pytest.raises(CourseError, match="Only full runs"): core.start("04").scoreboard()
+
+
+def test_full_run_is_saved_with_its_provenance(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_SAVE", "1")
+    monkeypatch.setattr("course_lib.lesson.results.results_folder", lambda: tmp_path)
+    lesson = core.Lesson(find_lesson("04"), "full")
+    lesson.run.data = [{"name": "mnist_sample", "source": "mirror", "part": False}]
+    lesson.record("M7", "linear by hand", [0.9, 0.8], seeds=[1, 2], published_key="M7-linear-by-hand")
+    lesson.scoreboard()
+    saved = json.loads((tmp_path/"04_mnist.json").read_text())
+    assert saved["measured"][0]["values"] == [0.9, 0.8] and saved["measured"][0]["seeds"] == [1, 2]
+    assert saved["mode"] == "full" and saved["versions"]["torch"] and saved["device"] and saved["date"]
+    assert saved["data"][0]["source"] == "mirror" and saved["seconds"] > 0
+
+
+class Located:
+    def __init__(self, kind, part=False, size=0): self.kind, self.part, self.bytes_to_download = kind, part, size
+
+
+@pytest.mark.parametrize("kind, part, words", [
+    ("cache", False, "from the cache"), ("mirror", True, "only a part"), ("publisher", False, "from the publisher")])
+def test_banner_says_where_data_comes_from(kind, part, words):
+    assert words in core.source_words("mnist", "full", lambda name: Located(kind, part))
+
+
+def test_expected_cost_adds_what_is_still_to_come():
+    info = find_lesson("04")
+    assert "6.0 MiB to download" in core.expected_cost(info, "full", False, lambda name: Located("publisher", size=3*2**20))
+    assert f"about {info.full_minutes_cpu} minutes" in core.expected_cost(info, "full", False, lambda name: Located("cache"))
+
+
+@pytest.mark.parametrize("reach, located, expected", [
+    (True, None, ("resnet18", True)), (False, None, ("resnet18", False)), (False, "mirror", ("squeezenet1_0", False))])
+def test_weights(reach, located, expected, monkeypatch, tmp_path):
+    import torch
+    file = tmp_path/"weights.pth"; torch.save({"a": torch.ones(1)}, file)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(core, "reachable", lambda url: reach)
+    monkeypatch.setattr(core, "locate", lambda name: Located(located) if located else None)
+    monkeypatch.setattr(core, "get_weights", lambda name: file)
+    found = core.Lesson(find_lesson("04"), "full").weights("resnet18")
+    assert (found.architecture, found.pretrained) == expected
+    assert (found.state is not None) == (located is not None)
+
+
+def test_quick_mode_never_asks_for_weights(monkeypatch):
+    def forbidden(*names): raise AssertionError("quick mode must not look for weights")
+    monkeypatch.setattr(core, "reachable", forbidden); monkeypatch.setattr(core, "locate", forbidden)
+    assert core.Lesson(find_lesson("04"), "quick").weights("resnet18").pretrained is False
+
+
+def test_comparable_needs_real_data():
+    assert Run("04_mnist", "full", 1, data=[{"source": "mirror"}]).comparable
+    assert not Run("04_mnist", "full", 1, data=[{"source": "stand-in"}]).comparable
