@@ -70,7 +70,7 @@ def run_installed(installed, code, tmp_path):
 
 def test_the_wheel_holds_modules_tables_and_questions(wheel):
     names, modules = wheel.namelist(), ROOT/"course_lib"
-    expected = [path.relative_to(ROOT).as_posix() for kind in ("*.py", "assets/*.csv") for path in modules.glob(kind)]
+    expected = [path.relative_to(ROOT).as_posix() for kind in ("**/*.py", "assets/*.csv") for path in modules.glob(kind)]
     expected += [f"course_lib/quizzes/{path.name}" for path in (ROOT/"quizzes").iterdir()]
     assert {"course_lib/assets/lessons.csv", "course_lib/quizzes/04_mnist.yml"} <= set(expected)
     assert sorted(set(expected) - set(names)) == []

@@ -17,20 +17,23 @@ from course_lib.tools.publish import ignored
 ROOT = checkout()
 NBS = ROOT/"nbs"
 QUARTO = yaml.safe_load((NBS/"_quarto.yml").read_text(encoding="utf-8"))
-FOLDERS = ("nbs", "nbs/lib", "nbs/solutions", "clean")
-NOTEBOOKS = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in sorted((ROOT/folder).glob("*.ipynb"))]
+FOLDERS = ("nbs", "clean")
+NOTEBOOKS = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in sorted((ROOT/folder).rglob("*.ipynb"))
+             if not any(part.startswith((".", "_")) for part in path.relative_to(ROOT).parts)]
 
 
 # The settings
 
 def menu():
     "Targets and texts of the sidebar, section by section: [(section, target, text)]"
-    found = []
-    for entry in QUARTO["website"]["sidebar"]["contents"]:
-        for item in entry.get("contents", [entry]):
-            item = {"href": item} if isinstance(item, str) else item
-            found.append((entry.get("section"), item["href"], item.get("text")))
-    return found
+    return [entry for top in QUARTO["website"]["sidebar"]["contents"] for entry in menu_entries(top, None)]
+
+
+def menu_entries(item, section):
+    "The pages of one entry of the sidebar; `section` is the outermost one"
+    if isinstance(item, str): return [(section, item, None)]
+    if "contents" not in item: return [(section, item["href"], item.get("text"))]
+    return [entry for inner in item["contents"] for entry in menu_entries(inner, section or item["section"])]
 
 
 def test_the_menu_holds_every_page_once():
@@ -47,8 +50,11 @@ def test_the_menu_numbers_the_lessons():
 
 
 def test_the_workshop_is_listed_in_reading_order():
-    targets = [target for section, target, _ in menu() if section == "The workshop"]
-    assert targets == sorted(targets) and all(target.startswith("lib/") for target in targets)
+    rooms = {}
+    for section, target, _ in menu():
+        if section == "The workshop": rooms.setdefault(Path(target).parent.as_posix(), []).append(Path(target).name)
+    assert set(rooms) == {f"lib/{path.name}" for path in (NBS/"lib").iterdir() if path.is_dir()}
+    for names in rooms.values(): assert [int(name[:2]) for name in names] == list(range(len(names)))
 
 
 def test_quarto_finds_its_settings_and_files():
@@ -65,7 +71,7 @@ def test_quarto_finds_its_settings_and_files():
 @dataclass
 class Page:
     "A page of the site: its text as pandoc reads it, and what can be pointed at"
-    path: str                                 # Below nbs/, such as 'lib/00_env.ipynb'
+    path: str                                 # Below nbs/, such as 'lib/base/00_env.ipynb'
     text: str                                 # Its markdown
     tree: dict = field(init=False)            # pandoc's syntax tree
     anchors: set = field(init=False)          # Identifiers on it
@@ -146,14 +152,14 @@ def words(nodes):
     return " ".join(content for kind, content in walk(nodes) if kind == "Str")
 
 
-ELSEWHERE = Page("lib/00_env.ipynb", "# Environment\n\n## Quick or full\n")
+ELSEWHERE = Page("lib/base/00_env.ipynb", "# Environment\n\n## Quick or full\n")
 FAULTY = [
     ("[a](gone.ipynb)", "dead link gone.ipynb"),
     ("[a](lib/gone.ipynb#x)", "dead link lib/gone.ipynb#x"),
     ("[a](#gone)", "no anchor #gone"),
-    ("[a](lib/00_env.ipynb#gone)", "no anchor lib/00_env.ipynb#gone"),
+    ("[a](lib/base/00_env.ipynb#gone)", "no anchor lib/base/00_env.ipynb#gone"),
     (f"[a]({site_url()}/lib/gone.html)", "dead link /lib/gone.html"),
-    (f"[a]({site_url()}/lib/env.html#gone)", "no anchor /lib/env.html#gone"),
+    (f"[a]({site_url()}/lib/base/env.html#gone)", "no anchor /lib/base/env.html#gone"),
     ("![a](images/gone.png) text", "dead link images/gone.png"),
     ("::: {.callout-hint}\ntext\n:::", "unknown callout callout-hint"),
     ("> [!NOTE]\n> text", "a quote where a callout was meant"),
@@ -172,7 +178,7 @@ def test_the_fault_finder_finds(text, fault):
 
 
 @pytest.mark.parametrize("text", [
-    "[a](lib/00_env.ipynb#quick-or-full)", "[a](#part)", f"[a]({site_url()}/lib/env.html#environment)",
+    "[a](lib/base/00_env.ipynb#quick-or-full)", "[a](#part)", f"[a]({site_url()}/lib/base/env.html#environment)",
     "[a](https://example.org/x#y)", "[![a](images/a.png)](#part) [b](#part)", "![a](images/a.png)",
     "::: {.callout-tip}\ntext\n:::", "> quote", "$$x$$ {#eq-x}\n\nsee @eq-x", "#| label: fig-x\n\nsee @fig-x",
     "![a](images/a.png){#fig-y}\n\nsee @fig-y", "write to a@example.org"])
@@ -270,4 +276,4 @@ def test_quarto_builds_the_site(tmp_path):
     copy = shutil.copytree(ROOT, tmp_path/"course", symlinks=True, ignore=ignored(ROOT))
     subprocess.run(["nbdev-docs", "--n-workers", "1"], cwd=copy, check=True, capture_output=True, timeout=600)
     built = {path.relative_to(copy/"_docs").as_posix() for path in (copy/"_docs").rglob("*.html")}
-    assert {"index.html", "mnist.html", "lib/env.html", "solutions/mnist.html"} <= built
+    assert {"index.html", "mnist.html", "lib/base/env.html", "solutions/mnist.html"} <= built
