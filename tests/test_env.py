@@ -27,7 +27,7 @@ def test_unlike_any_mode_lists_both():
 
 
 @pytest.mark.parametrize("variable, name", env.PLACES.items())
-def test_place(variable, name): assert env.place({variable: "x"}) == name
+def test_place(variable, name): assert env.notebook_host({variable: "x"}) == name
 
 
 def test_error_in_a_notebook_is_one_line():

@@ -16,9 +16,12 @@ from types import SimpleNamespace
 import pytest
 from conftest import tgz
 
+from course_lib.base import files, web
 from course_lib.data import fetch
 from course_lib.base.env import CourseError
-from course_lib.data.fetch import Expected, Part, StoppedDownload, download, reachable, safe_path, unpack, within
+from course_lib.data.fetch import Expected, Part, StoppedDownload, download, unpack
+from course_lib.base.web import reachable, with_timeout
+from course_lib.base.files import safe_path
 
 CONTENT = bytes(range(256)) * 2**10 # 256 KiB, four pieces of the server
 FULL, RO = OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EROFS, "Read-only file system")
@@ -177,21 +180,21 @@ def test_disk_fails_while_unpacking(tmp_path, monkeypatch, error, words, step):
     def fail(*args, **more): raise error
     archive = tmp_path/"a.tgz"; archive.write_bytes(tgz([("set/1", b"one"), ("set/2", b"two")]))
     if step == "write": monkeypatch.setattr(fetch, "open", failing(error, "xb"), raising=False)
-    if step == "mkdtemp": monkeypatch.setattr(fetch.tempfile, "mkdtemp", fail)
-    if step == "rename": monkeypatch.setattr(fetch.os, "replace", fail)
+    if step == "mkdtemp": monkeypatch.setattr(files.tempfile, "mkdtemp", fail)
+    if step == "rename": monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(CourseError, match=words): unpack(archive, tmp_path/"data"/"set")
     assert list((tmp_path/"data").iterdir()) == []
 
 
 def test_space_is_checked_before_anything_is_sent(serve, tmp_path, monkeypatch):
     server = serve({"f": CONTENT})
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(CourseError, match="1,000 bytes free, and 0.2 MiB are needed"): get(server, tmp_path/"f")
     assert server.asked == [] and list(tmp_path.glob("f*")) == []
 
 
 def test_other_errors_pass_through():
-    with pytest.raises(OSError) as caught, fetch.disk_errors("folder"): raise OSError(errno.EIO, "broken disk")
+    with pytest.raises(OSError) as caught, files.disk_errors("folder"): raise OSError(errno.EIO, "broken disk")
     assert not isinstance(caught.value, CourseError)
 
 
@@ -229,7 +232,7 @@ def test_hostile_archive_leaves_nothing(tmp_path, members, words):
 def test_many_empty_files_are_a_bomb(monkeypatch, tmp_path):
     archive = tmp_path/"a.tgz"; archive.write_bytes(b"x"*100)
     entries = (fetch.Entry(f"set/{number}", 0, "file", None) for number in range(100_000))
-    with pytest.raises(CourseError, match="more than 100 times"): fetch.judge(entries, "set", archive)
+    with pytest.raises(CourseError, match="more than 100 times"): fetch.check_entries(entries, "set", archive)
 
 
 def zip_of(members, links=()):
@@ -300,9 +303,9 @@ def test_name_lookup_that_hangs(monkeypatch):
 
 
 def test_a_no_is_forgotten_and_a_yes_is_kept(serve, monkeypatch):
-    server = serve({}); monkeypatch.setattr(fetch, "KEEP_NO", 0.2)
+    server = serve({}); monkeypatch.setattr(web, "KEEP_NO", 0.2)
     refused = server.url.replace("127.0.0.1", "127.0.0.2")
-    fetch._answers[refused.removeprefix("http://")] = time.monotonic(), False
+    web._answers[refused.removeprefix("http://")] = time.monotonic(), False
     assert reachable(refused) is False
     assert reachable(server.url) is True
     server.shutdown(); server.server_close()
@@ -310,11 +313,11 @@ def test_a_no_is_forgotten_and_a_yes_is_kept(serve, monkeypatch):
 
 
 def test_exit_does_not_wait_for_a_hanging_question():
-    code = "import time; from course_lib.data.fetch import within\ntry: within(.1, lambda: time.sleep(30))\nexcept TimeoutError: print('gave up')"
+    code = "import time; from course_lib.base.web import with_timeout\ntry: with_timeout(.1, lambda: time.sleep(30))\nexcept TimeoutError: print('gave up')"
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert done.stdout == "gave up\n" and time.monotonic() - start < 10
 
 
 def test_within_hands_errors_on():
-    with pytest.raises(KeyError): within(5, lambda: {}["missing"])
+    with pytest.raises(KeyError): with_timeout(5, lambda: {}["missing"])

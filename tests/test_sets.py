@@ -17,6 +17,7 @@ import pytest
 from conftest import manifest, tgz
 
 from course_lib.data import sets as data
+from course_lib.base import files
 from course_lib.data import fetch
 from course_lib.data.sets import (copy_folder, data_path, data_table, datasets, find_dataset, get_data, get_weights, locate, provenance,
                              remove_data, verify_data)
@@ -282,7 +283,7 @@ def test_disk_that_fails_at_any_step(web_mirror, home, monkeypatch, number, word
     with monkeypatch.context() as patch:
         if step == "lock": patch.setattr("filelock.FileLock.acquire", fail)
         if step == "download": patch.setattr(fetch, "receive", fail)
-        if step == "unpacking folder": patch.setattr(fetch.tempfile, "mkdtemp", fail)
+        if step == "unpacking folder": patch.setattr(files.tempfile, "mkdtemp", fail)
         if step == "unpacking": patch.setattr(fetch, "write_entries", fail)
         if step == "receipt": patch.setattr(data, "write_receipt", fail)
         with pytest.raises(CourseError, match=words): get_data("adult_sample")
@@ -302,8 +303,8 @@ def test_reading_a_read_only_cache(mirror, home, monkeypatch):
 # Two processes, and killed ones
 
 def fetch_in_a_process(start, results):
-    bring = data.bring
-    data.bring = lambda source: (start.wait(30), bring(source)) # neither begins before both have decided to fetch
+    install = data.install_dataset
+    data.install_dataset = lambda source: (start.wait(30), install(source)) # neither begins before both have decided to fetch
     results.put(str(get_data("adult_sample")))
 
 def test_two_processes_download_once(web_mirror, home):
@@ -321,6 +322,7 @@ def test_two_processes_download_once(web_mirror, home):
 STOPS_HALF_WAY = """
 import time
 from course_lib.data import sets as data
+from course_lib.base import files
 from course_lib.data import fetch
 def stop(digest): print("half-way", flush=True); time.sleep(60)
 fetch.file_sum = stop
@@ -422,8 +424,8 @@ def test_configuration_of_fastai(home, tmp_path):
 def test_plain_fastai_finds_what_we_fetched(mirror, home):
     "The one test that imports fastai"
     get_data("adult_sample")
-    code = ("from fastai.data.external import URLs, fastai_path, untar_data; from course_lib.data import sets as data; "
-            "print(untar_data(URLs.ADULT_SAMPLE)); print(fastai_path('data') == data.data_home(), fastai_path('model') == data.fastai_folder('model')); "
+    code = ("from fastai.data.external import URLs, fastai_path, untar_data; from course_lib.data import sets as data; from course_lib.base import places; "
+            "print(untar_data(URLs.ADULT_SAMPLE)); print(fastai_path('data') == places.data_home(), fastai_path('model') == places.fastai_folder('model')); "
             "print(all(d.url == getattr(URLs, d.fastai_name) for d in data.datasets().values() if d.fastai_name))")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == [str(home/"adult_sample"), "True True", "True"], done.stderr

@@ -24,7 +24,7 @@ from string import Template
 import numpy as np
 
 from ..base.env import CourseError, asset, did_you_mean, versions
-from ..data.fetch import disk_errors, sha256_of, unpacking_folder
+from ..base.files import disk_errors, sha256_of, staging_folder
 from .predictor import FORMAT, METHODS, WHITE, BadBundle, Predictor, check_folder, domain_scores, load_bundle
 
 # %% ../../nbs/lib/apps/01_bundle.ipynb #fca465bd
@@ -349,7 +349,7 @@ def bundle_folder(
 ): # An empty folder to fill
     "A folder to write a bundle into, which takes its place only when all went well"
     check_place(dest, overwrite)
-    with disk_errors(dest.parent), unpacking_folder(dest) as work:
+    with disk_errors(dest.parent), staging_folder(dest) as work:
         (work/"new").mkdir()
         yield work/"new"
         check_folder(work/"new")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..base.env import CourseError
-from ..data.fetch import disk_errors, safe_path, sha256_of, unpacking_folder
+from ..base.files import disk_errors, safe_path, sha256_of, staging_folder
 
 # %% ../../nbs/lib/apps/02_folder.ipynb #a33f0007
 MARK = "app.json"
@@ -97,7 +97,7 @@ def app_folder(
     "A folder to write an app into, which takes its place, or replaces what we wrote there, only when all went well"
     dest = Path(dest)
     before = known_files(dest)
-    with disk_errors(dest.parent), unpacking_folder(dest) as folder:
+    with disk_errors(dest.parent), staging_folder(dest) as folder:
         work = folder/"app"
         work.mkdir()
         yield work

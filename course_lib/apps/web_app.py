@@ -18,9 +18,11 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageOps
 
 from .folder import app_folder
-from ..data.sets import data_home
+from ..base.places import course_folder
 from ..base.env import CourseError, asset
-from ..data.fetch import Expected, check_file, disk_errors, download, one_at_a_time, reachable, sha256_of
+from ..data.fetch import Expected, check_file, download
+from ..base.files import disk_errors, file_lock, sha256_of
+from ..base.web import reachable
 
 # %% ../../nbs/lib/apps/03_web_app.ipynb #3021299d
 WEB = asset("web")
@@ -40,7 +42,7 @@ CDN = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{RUNTIME_VERSION}/dist"
 
 def runtime_home() -> Path: # By default below ~/.fastai/data
     "Where the verified runtime is kept for the next app"
-    return data_home()/".course"/f"onnxruntime-web-{RUNTIME_VERSION}"
+    return course_folder(f"onnxruntime-web-{RUNTIME_VERSION}")
 
 # %% ../../nbs/lib/apps/03_web_app.ipynb #b5d6953a
 def copy_runtime(
@@ -102,7 +104,7 @@ def fill_cache(
     home:Path, # Cache to fill
 ):
     "Fetch the runtime once; raises `CourseError` where it cannot be had"
-    with disk_errors(home.parent), one_at_a_time(home.with_suffix(".lock"), "ONNX Runtime Web"):
+    with disk_errors(home.parent), file_lock(home.with_suffix(".lock"), "Another process is fetching ONNX Runtime Web."):
         if home.is_dir(): return # another process was faster
         with tempfile.TemporaryDirectory(dir=home.parent) as folder:
             work = Path(folder)/home.name

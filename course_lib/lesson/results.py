@@ -9,11 +9,12 @@ __all__ = ['COLUMNS', 'Published', 'published', 'Measured', 'measure', 'Run', 'n
            'show_number', 'scoreboard_rows', 'provenance_line', 'Scoreboard', 'scoreboard_text']
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #15f7909f
-import csv, json, os, statistics, time
+import csv, json, statistics, time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..base.env import CourseError, asset, checkout, device_name, did_you_mean, versions
+from ..base.files import write_text
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #eb158012
 @dataclass(frozen=True)
@@ -135,10 +136,8 @@ def save_run(
     if not run.comparable:
         raise CourseError(f"Only full runs on real data are kept as results; this one was {run.mode}. Run `course run {run.lesson} --full --save`.")
     folder = Path(folder or results_folder())
-    folder.mkdir(parents=True, exist_ok=True)
-    file, work = folder/f"{run.lesson}.json", folder/f"{run.lesson}.json.tmp"
-    work.write_text(json.dumps(asdict(run), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(work, file)
+    file = folder/f"{run.lesson}.json"
+    write_text(file, json.dumps(asdict(run), indent=1, ensure_ascii=False) + "\n")
     return file
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #42fdad95

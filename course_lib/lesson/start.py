@@ -15,9 +15,11 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from ..data.sets import copy_folder, data_home, find_dataset, get_data, get_weights, locate, out_of_reach, provenance
-from ..base.env import CourseError, device_name, pick_device, place, quiet, seed_everything, versions, wanted_mode
-from ..data.fetch import reachable
+from ..data.sets import copy_folder, find_dataset, get_data, get_weights, locate, out_of_reach, provenance
+from ..base.places import pixels_folder, standins_folder, work_folder
+from ..base.env import (
+    CourseError, device_name, pick_device, notebook_host, quiet, seed_everything, versions, wanted_mode)
+from ..base.web import reachable
 from ..base.catalogue import LessonInfo, find_lesson
 from .results import Measured, Run, Scoreboard, measure, new_run, published, save_run, show_number
 from ..data.standins import RECIPES, build_standin
@@ -77,7 +79,7 @@ class Lesson:
         self.started = time.perf_counter()
 
     @property
-    def cache(self): return data_home()/".course"/"pixels" # Folder for what can be computed again
+    def cache(self): return pixels_folder() # Folder for what can be computed again
 
     def __repr__(self): return f"Lesson {self.info.id}, {self.mode} mode, on {device_name()}"
 
@@ -90,11 +92,11 @@ def data(self:Lesson,
     "The folder of a set in full mode, of its stand-in in quick mode"
     if self.full: folder, source = get_data(name), provenance(name)
     else:
-        folder = build_standin(name, data_home()/".course"/"standins")
+        folder = build_standin(name, standins_folder())
         source = {"name": name, "source": "stand-in", "part": False}
     self.run.data = [d for d in self.run.data if d["name"] != source["name"]] + [source]
     if not copy: return folder
-    work = data_home()/".course"/"work"/self.info.id
+    work = work_folder(self.info.id)
     work.mkdir(parents=True, exist_ok=True)
     return copy_folder(folder, Path(tempfile.mkdtemp(dir=work))/folder.name)
 
@@ -194,7 +196,7 @@ def banner(
     return "\n".join([
         f"{info.title}",
         f"mode     {mode} ({why}); COURSE_MODE={other} for the other",
-        f"device   {device_name()}" + (f" on {place()}" if place() != "local" else ""),
+        f"device   {device_name()}" + (f" on {place()}" if notebook_host() != "local" else ""),
         "data     " + "; ".join(source_words(name, mode) for name in info.datasets),
         f"expect   {expected_cost(info, mode, lesson.device.type != 'cpu')}",
         f"seed     {lesson.seed}",

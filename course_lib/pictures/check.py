@@ -28,10 +28,12 @@ import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 
-from ..data.sets import data_home, datasets
+from ..base.places import data_home, standins_folder
+from ..data.sets import datasets
 from .download import other_words
 from ..base.env import CourseError, did_you_mean, usable_cores
-from ..data.fetch import disk_errors, progress_bar
+from ..base.files import disk_errors
+from ..base.web import progress_bar
 
 # %% ../../nbs/lib/pictures/02_check.ipynb #a61a6b79
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".gif": "GIF", ".webp": "WEBP",
@@ -357,7 +359,7 @@ def refuse_shared(
     path:Path, # Folder, resolved
 ):
     "Raise `CourseError` for the folder of a data set that all lessons share"
-    shared = [data_home()/dataset.path for dataset in datasets().values() if dataset.kind == "data"] + [data_home()/".course"/"standins"]
+    shared = [data_home()/dataset.path for dataset in datasets().values() if dataset.kind == "data"] + [standins_folder()]
     if any(path.is_relative_to(folder.resolve()) for folder in shared):
         raise CourseError(f"{path.name} belongs to a data set that other lessons use too. Work on a copy: lesson.data(..., copy=True).")
 

@@ -20,8 +20,10 @@ from fastcore.basics import patch
 from IPython.display import HTML
 
 from ..base.env import CourseError, did_you_mean
-from .aside import (DELETE, KEEP, MOVE, Applied, Plan, carry_out, decision_words, file_key, home_of, is_folder_name, listed, locked,
-                                     make_plan, new_folders, read_decisions, read_journal, write_json)
+from .aside import (
+    DELETE, KEEP, MOVE, Applied, Plan, carry_out, decision_words, file_key, home_of, is_folder_name, listed, locked,
+    make_plan, new_folders, read_decisions, read_journal)
+from ..base.files import write_json
 from .check import SUFFIXES, refuse_shared, thumbnail_html
 from .scored import Scored, check_row, common_root, learner_rows
 

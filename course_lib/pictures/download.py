@@ -29,7 +29,8 @@ from fastcore.basics import patch
 from PIL import Image
 
 from ..base.env import CourseError
-from ..data.fetch import disk_errors, one_at_a_time, progress_bar, size_words, within
+from ..base.files import disk_errors, file_lock, size_words
+from ..base.web import progress_bar, with_timeout
 from .search import ImageRecord, user_agent, wait_after
 
 # %% ../../nbs/lib/pictures/01_download.ipynb #2aa33562
@@ -105,7 +106,7 @@ def host_address(
     timeout:float=5., # Seconds for the look-up, and for each of its numbers
 ) -> str: # The number to connect to
     "Look a host up, check every number it has, and choose one that accepts a connection; raises `Refused`"
-    try: found = within(timeout, lambda: socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
+    try: found = with_timeout(timeout, lambda: socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
     except TimeoutError as error: raise Refused(f"looking up {name} took too long") from error
     except (OSError, UnicodeError) as error: raise Refused(f"no address is known for {name}") from error
     addresses = dict.fromkeys(info[4][0] for info in found)
@@ -241,7 +242,7 @@ def fetch_patiently(
     "Try as often as the limits allow; raises `Refused` or `TryLater`"
     limits = web.limits
     for number in range(limits.tries):
-        try: return within(limits.seconds + 0.5, lambda number=number: fetch(url, web, number))
+        try: return with_timeout(limits.seconds + 0.5, lambda number=number: fetch(url, web, number))
         except TimeoutError as error: raise Refused(f"it took longer than {limits.seconds:g} s") from error
         except TryLater as error: last = error
         wait = max(last.wait, limits.pause * 2**number)
@@ -481,7 +482,7 @@ def download_all(
     "Download photos in parallel; a second call fetches only what is missing"
     records, dest, web = to_records(items), Path(dest), Web(limits, check_hosts(allow_hosts))
     if dest.exists() and not dest.is_dir(): raise CourseError(f"{dest} is a file; photos need a folder. Choose another name.")
-    with disk_errors(dest), one_at_a_time(dest/".downloads.lock", f"photos to {dest.name}"):
+    with disk_errors(dest), file_lock(dest/".downloads.lock", f"Another process is fetching photos to {dest.name}."):
         for part in dest.glob(".*.part"): part.unlink() # left by a killed process
         before = read_index(dest)
         missing = [url for url in dict.fromkeys(record.url for record in records) if url not in before]

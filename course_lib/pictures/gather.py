@@ -21,7 +21,7 @@ from pathlib import Path
 
 from .download import Limits, Report, download_all
 from ..base.env import CourseError, did_you_mean
-from ..data.fetch import disk_errors, one_at_a_time
+from ..base.files import disk_errors, file_lock
 from course_lib.pictures.check import (
     MOST_PIXELS, PARTS, REJECTED, Fault, Picture, PictureReport, Unusable, check_images, decoding, examine, fingerprint,
     for_each_picture, is_animated, look_at, move_aside, open_picture, picture_files, report_on, small_copy, tiny_words,
@@ -372,7 +372,7 @@ def build_dataset(
     classes, dest = check_searches(searches), Path(dest).resolve()
     check_options(per_search, max_size, search_options)
     originals, records, messages = dest.with_name(f"{dest.name}-originals"), {}, []
-    with disk_errors(dest), one_at_a_time(originals/".build.lock", f"photos to {dest.name}"):
+    with disk_errors(dest), file_lock(originals/".build.lock", f"Another process is fetching photos to {dest.name}."):
         for name, terms in classes.items():
             records[name], failed = search_class(terms, per_search, **search_options)
             print(f"{name}: {len(records[name])} photos found")

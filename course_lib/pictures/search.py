@@ -25,9 +25,10 @@ import requests
 import urllib3
 
 from .. import __version__
-from ..data.sets import data_home
+from ..base.places import searches_folder
 from ..base.env import CourseError, did_you_mean
-from ..data.fetch import disk_errors, within
+from ..base.files import disk_errors
+from ..base.web import with_timeout
 from ..base.catalogue import repository_url
 
 # %% ../../nbs/lib/pictures/00_search.ipynb #e3451ade
@@ -314,7 +315,7 @@ def memory_path(
 ) -> Path: # A file that may not exist
     "Where the answer to a search is kept"
     key = hashlib.sha256(json.dumps([provider, address, term.lower()]).encode()).hexdigest()
-    return data_home()/".course"/"search"/f"{key[:24]}.json"
+    return searches_folder()/f"{key[:24]}.json"
 
 def remember(
     path:Path,     # From `memory_path`
@@ -385,7 +386,7 @@ def search_one(
     if kept := recall(path, count): return kept, Attempt(provider, "remembered", len(kept))
     pages = PROVIDERS[provider](term, count, manners, *([address] if address else []))
     records, words, start = [], "answered", time.monotonic()
-    try: within(manners.seconds, lambda: collect(pages, records, count))
+    try: with_timeout(manners.seconds, lambda: collect(pages, records, count))
     except TimeoutError: words = f"took longer than {manners.seconds:g} s"
     except Unanswered as error: words = str(error)
     found = records[:count]

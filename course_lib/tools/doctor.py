@@ -21,9 +21,11 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from ..data.sets import data_home, datasets, is_web, mirror_address, read_manifest
+from ..base.places import data_home
+from ..data.sets import datasets, is_web, mirror_address, read_manifest
 from ..base.env import CourseError, checkout
-from ..data.fetch import reachable, shown, size_words
+from ..base.web import reachable, redact_url
+from ..base.files import size_words
 from ..base.catalogue import repository
 
 # %% ../../nbs/lib/tools/02_doctor.ipynb #a7017881
@@ -251,7 +253,7 @@ def check_mirror() -> Check: # A problem where COURSE_DATA_MIRROR names no mirro
     except CourseError as error: return Check("Mirror", "problem", "COURSE_DATA_MIRROR cannot be used", str(error))
     except OSError as error: return Check("Mirror", "warning", f"no answer ({error})", "Try again later, or unset COURSE_DATA_MIRROR.")
     if not mirror: return Check("Mirror", "ok", "none set; sets come from their publishers")
-    where = shown(mirror) if is_web(mirror) else mirror
+    where = redact_url(mirror) if is_web(mirror) else mirror
     if entries is None:
         return Check("Mirror", "warning", f"{where} does not answer", "Connect to its network, or unset COURSE_DATA_MIRROR.")
     return Check("Mirror", "ok", f"{where}, {len(entries)} sets")

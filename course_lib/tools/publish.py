@@ -16,7 +16,7 @@ import importlib.util, json, os, re, shutil, subprocess, sys, tempfile, textwrap
 from configparser import ConfigParser
 from pathlib import Path
 
-from ..base.env import CourseError, checkout, pick_device, device_name, place, versions
+from ..base.env import CourseError, checkout, pick_device, device_name, notebook_host, versions
 from ..base.catalogue import (BRANCH, codespaces_url, colab_url, kaggle_url, lessons, notebook_url,
                                 repository_url, site_url, source_url)
 
@@ -111,7 +111,7 @@ MENUS = {"Colab":  {"restart": "Runtime > Restart session", "gpu": "Runtime > Ch
 
 def after_install():
     "Name the GPU or the menu that turns it on; raises `CourseError` where the kernel must be restarted first"
-    menu = MENUS[place()]
+    menu = MENUS[notebook_host()]
     if changed := outdated():
         raise CourseError(f"Everything is installed, but {', '.join(changed)} had been imported before and changed. "
                           f"Choose {menu['restart']} and run this notebook again from the top; nothing installs twice.")

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from ..data.sets import data_home
+from ..base.places import data_home
 from ..base.env import CourseError, checkout, wanted_mode
 from ..base.catalogue import notebook_path
 from .publish import headings
