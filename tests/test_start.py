@@ -14,7 +14,7 @@ def alone(tmp_path, monkeypatch):
     "No cache, no mirror, no network"
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path/"fastai"))
     for name in ("COURSE_MODE", "COURSE_DATA_MIRROR", "COURSE_SAVE", "CI", "IN_TEST"): monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("course_lib.data.sets.reachable", lambda url: False)
+    monkeypatch.setattr("course_lib.data.sources.reachable", lambda url: False)
     monkeypatch.setattr("course_lib.lesson.start.reachable", lambda url: False)
 
 

@@ -15,7 +15,10 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from ..data.sets import copy_folder, find_dataset, get_data, get_weights, locate, out_of_reach, provenance
+from ..data.get import copy_folder, get_data, get_weights
+from ..data.sets import find_dataset
+from ..data.sources import locate, out_of_reach
+from ..data.receipts import provenance
 from ..base.places import pixels_folder, standins_folder, work_folder
 from ..base.env import (
     CourseError, device_name, pick_device, notebook_host, quiet, seed_everything, versions, wanted_mode)
