@@ -160,11 +160,11 @@ def test_run_in_a_checkout(checkout):
 
 
 def test_save_in_a_checkout(checkout):
-    write_lesson(checkout, ["import os; print([os.environ.get(name) for name in ('COURSE_MODE', 'COURSE_SAVE')])"])
+    write_lesson(checkout, ["import os; print(os.environ['COURSE_MODE'], os.path.isdir(os.environ['COURSE_SAVE']))"])
     done = course(checkout, "run", "04", "--save")
     assert done.returncode == 0 and "kept in nbs/04_mnist.ipynb" in done.stdout
     saved = nbformat.read(checkout / "nbs" / "04_mnist.ipynb", as_version=4)
-    assert saved.cells[1].outputs[0].text == "['full', '1']\n"
+    assert saved.cells[1].outputs[0].text == "full True\n"
 
 
 def test_a_failing_lesson_is_no_success(checkout):

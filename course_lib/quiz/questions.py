@@ -327,7 +327,7 @@ IN_PAGE = [] # One entry once the shared script is on the page that is being kep
 
 def needs_script() -> bool:
     "Whether the next quiz has to bring the shared script: always, but on a page that is kept only the first"
-    if os.environ.get("COURSE_SAVE") != "1": return True
+    if not os.environ.get("COURSE_SAVE"): return True
     first = not IN_PAGE
     IN_PAGE[:] = [True]
     return first
