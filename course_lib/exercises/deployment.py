@@ -19,7 +19,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .check import Checks, show
+from .check import Checks
+from .trial import value_text
 
 # %% ../../nbs/solutions/02_deployment.ipynb #checks
 check = Checks("02_deployment")
@@ -66,7 +67,7 @@ def _new_place(trial):
             values = torch.tensor([trial.run(float, value) for value in got])
             left, top, width, height = _window(size, method)
             want = torch.tensor([(x - left)/width*side, (y - top)/height*side])
-            middle = f"The middle, {show([size[0]/2, size[1]/2])}, goes to {show([side/2, side/2])}."
+            middle = f"The middle, {value_text([size[0]/2, size[1]/2])}, goes to {value_text([side/2, side/2])}."
             trial.same(values, want, middle, _place_slips(x, y, size, side, method))
 
 # %% ../../nbs/solutions/02_deployment.ipynb #box-fault
@@ -77,14 +78,14 @@ def _box_fault(
 ) -> str: # A sentence, or '' where all is well
     "What is wrong with one box; a pixel more or less is rounding"
     if not isinstance(box, (tuple, list)) or len(box) != 4 or not all(hasattr(value, "__index__") for value in box):
-        return f"wanted four whole numbers, left, top, right and bottom, got `{show(box)}`."
+        return f"wanted four whole numbers, left, top, right and bottom, got `{value_text(box)}`."
     (left, top, right, bottom), (width, height) = box, size
     across, down, rounding = right - left, bottom - top, 1/width + 1/height
     fits = abs(right/width - bottom/height) <= rounding
     sizes = " Are the last two its width and height? Right and bottom were asked for." if fits else ""
-    if across < 1 or down < 1: return f"`{show(list(box))}` is no box: right must be larger than left, and bottom than top.{sizes}"
+    if across < 1 or down < 1: return f"`{value_text(list(box))}` is no box: right must be larger than left, and bottom than top.{sizes}"
     if left < 0 or top < 0 or right > width or bottom > height:
-        return f"`{show(list(box))}` reaches beyond the picture, which is {width} by {height} pixels."
+        return f"`{value_text(list(box))}` reaches beyond the picture, which is {width} by {height} pixels."
     if (across + 1)*(down + 1) < min_scale*width*height:
         share = across*down/width/height
         return (f"a box of {across} by {down} pixels has {share:.0%} of the area, and {min_scale:.0%} is the least. "
@@ -127,7 +128,7 @@ def _random_box(trial):
         rng, drawn = random.Random(7), []
         for _ in range(300):
             box = trial(size, min_scale, rng)
-            trial.said = f"random_box({size}, {min_scale}, rng)"
+            trial.last_call = f"random_box({size}, {min_scale}, rng)"
             if fault := _box_fault(box, size, min_scale): trial.refuse(fault)
             drawn.append(tuple(int(value) for value in box))
         if fault := _boxes_fault(drawn, size, min_scale): trial.refuse(fault)
@@ -168,10 +169,10 @@ def _decision_fault(
     "The first picture whose decision is wrong"
     for path in (*want, *got):
         if (path in got) == (path in want) and got.get(path) == want.get(path): continue
-        made = " Then ".join(f"view {number} said `{show(view[path])}`." for number, view in enumerate(views) if path in view)
+        made = " Then ".join(f"view {number} said `{value_text(view[path])}`." for number, view in enumerate(views) if path in view)
         if not made: return f"`{path}` is in none of the views. Decisions belong to the whole path."
-        came = f"`{show(got[path])}` came back" if path in got else "it is not in what came back"
-        return f"for `{path}` {made} In the end that is {f'`{show(want[path])}`' if path in want else 'no decision'}, and {came}."
+        came = f"`{value_text(got[path])}` came back" if path in got else "it is not in what came back"
+        return f"for `{path}` {made} In the end that is {f'`{value_text(want[path])}`' if path in want else 'no decision'}, and {came}."
     return ""
 
 # %% ../../nbs/solutions/02_deployment.ipynb #views
@@ -192,11 +193,11 @@ VIEWS = [
 def _merge_views(trial):
     for views in copy.deepcopy(VIEWS):
         got, want = trial(views), {}
-        trial.said = f"merge_views({views})"
+        trial.last_call = f"merge_views({views})"
         for path in dict.fromkeys(path for view in views for path in view):
             last = [view[path] for view in views if path in view][-1]
             if last is not None: want[path] = last
-        if not isinstance(got, dict): trial.refuse(f"wanted a dictionary with a decision for each picture, got `{show(got)}`.")
+        if not isinstance(got, dict): trial.refuse(f"wanted a dictionary with a decision for each picture, got `{value_text(got)}`.")
         first = {path: choice for view in views[::-1] for path, choice in view.items()}
         everything = {path: choice for view in views for path, choice in view.items()}
         cause = trial.cause(got, want, {
@@ -273,14 +274,14 @@ def _unsafe_files(trial):
         with tempfile.TemporaryDirectory() as folder:
             hashes = _pack(folder, faults)
             got = trial(Path(folder), hashes)
-        trial.said = "unsafe_files(folder, hashes)"
+        trial.last_call = "unsafe_files(folder, hashes)"
         if not isinstance(got, list) or not all(isinstance(name, str) for name in got):
-            trial.refuse(f"wanted a list of names, got `{show(got)}`.")
+            trial.refuse(f"wanted a list of names, got `{value_text(got)}`.")
         for name in sorted(set(got) - faults):
             if name in hashes: trial.refuse(f"`{name}` was named. It is as it was announced, and no pickle.")
             trial.refuse(f"`{name}` was named. Files are named by their path below the folder, with `/`, and folders not at all.")
         for name in sorted(faults - set(got)): trial.refuse(f"`{name}` was not found. {FAULTS[name]}")
-        if got != sorted(faults): trial.refuse(f"wanted each name once, in the order of the alphabet, got `{show(got)}`.")
+        if got != sorted(faults): trial.refuse(f"wanted each name once, in the order of the alphabet, got `{value_text(got)}`.")
 
 # %% ../../nbs/solutions/02_deployment.ipynb #check-workers_needed
 @check.add("workers_needed(per_second, milliseconds, busy)", "D12",

@@ -17,7 +17,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from .check import GD_RIVALS, Checks, Trial, parts, sgd_path, show
+from .check import Checks
+from .trial import GD_RIVALS, Trial, code_of, sgd_path, value_text
 
 # %% ../../nbs/solutions/03_foundations.ipynb #checks
 check = Checks("03_foundations")
@@ -34,9 +35,9 @@ def _make_polynomial(trial):
     x = torch.tensor([-2., -.5, 0, 1, 3])
     curve = lambda family: torch.from_numpy(np.polyval(family, x.numpy())).float()
     for family, f in zip(families, made, strict=True):
-        trial.said = f"make_polynomial({show(family)})"
-        if not callable(f): trial.refuse(f"wanted a function that waits for `x`, got `{show(f)}`.")
-        trial.said += f"({show(x)})"
+        trial.last_call = f"make_polynomial({value_text(family)})"
+        if not callable(f): trial.refuse(f"wanted a function that waits for `x`, got `{value_text(f)}`.")
+        trial.last_call += f"({value_text(x)})"
         rule = "The last number stands alone, the one before it goes with x, then x², and so on."
         trial.same(trial.run(f, x.clone()), curve(family), rule, {
             "The numbers were used in the opposite order: the highest power comes first.": curve(family[::-1]),
@@ -156,7 +157,7 @@ def _length_fault(
     elif found == right - 1: return f"{wanted} The loss at which the descent diverged belongs to the list."
     if found < right: return f"{wanted} It had not diverged yet. A loss may rise for a while and fall again."
     reason = "A comparison with `nan` is never true." if math.isnan(want[-1]) else "It had diverged."
-    return f"{wanted} After loss {right-1}, which was `{show(want[-1])}`, it should have stopped. {reason}"
+    return f"{wanted} After loss {right-1}, which was `{value_text(want[-1])}`, it should have stopped. {reason}"
 
 # %% ../../nbs/solutions/03_foundations.ipynb #watched-losses
 def bowl(params):
@@ -191,14 +192,14 @@ def _watch_descent(trial):
         losses_of = lambda *task, **options: torch.tensor(_rival_losses(*task, **options))
         got, want = trial(loss_func, start, lr, steps), _rival_losses(loss_func, start, lr, steps)
         losses, diverged = trial.pair(got, "a list of losses and `True` or `False`")
-        if not isinstance(losses, list): trial.refuse(f"wanted the losses in a list, got `{show(losses)}`.")
+        if not isinstance(losses, list): trial.refuse(f"wanted the losses in a list, got `{value_text(losses)}`.")
         if any(isinstance(loss, torch.Tensor) for loss in losses):
             trial.refuse("the losses are tensors. Whoever collects them keeps every graph in memory: plain numbers, please.")
         if fault := _length_fault(losses, want, steps): trial.refuse(fault)
         finite = sum(map(math.isfinite, want))
         slips = {why: losses_of(loss_func, start, lr, steps, **options)[:finite] for why, options in WATCH_RIVALS.items()}
         trial.same(torch.tensor(losses[:finite]), torch.tensor(want[:finite]), "Those are the losses from the start on.", slips)
-        trial.same(bool(diverged), _diverged(want), f"That is whether it diverged; the last loss was `{show(want[-1])}`.")
+        trial.same(bool(diverged), _diverged(want), f"That is whether it diverged; the last loss was `{value_text(want[-1])}`.")
 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-add_bends
 @check.add("add_bends(x, slopes, heights)", "F4", "For each item the sum of n ReLUs, shape (items,)",
@@ -228,7 +229,7 @@ def _drawn(
     if isinstance(got, torch.Tensor) and got.ndim: got = list(got)
     slopes, heights = (trial.run(torch.as_tensor, part) for part in trial.pair(got, "slopes and heights, two of each"))
     if slopes.shape != (2,) or heights.shape != (2,):
-        trial.refuse(f"wanted two slopes and two heights, got `{show(slopes)}` and `{show(heights)}`.")
+        trial.refuse(f"wanted two slopes and two heights, got `{value_text(slopes)}` and `{value_text(heights)}`.")
     return (slopes.float()*x[:, None] + heights).clamp(min=0).sum(1)
 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-vee
@@ -268,7 +269,7 @@ def _uses_matmul(
            hints=("The result has axes n and m, and k is added up. Give both matrices all three axes.",),
            takeaway="All n·k·m products exist at once, which takes memory. `@` gives the same result with next to none.")
 def _matmul_sums(trial):
-    if any(map(_uses_matmul, parts(trial.answer).values())): trial.refuse("`@` does the whole exercise. Write it without.")
+    if any(map(_uses_matmul, code_of(trial.answer).values())): trial.refuse("`@` does the whole exercise. Write it without.")
     for n, k, m in ((3, 3, 3), (2, 3, 2), (4, 6, 5), (1, 7, 2)):
         a, b = (torch.randint(-4, 5, size).float() for size in ((n, k), (k, m)))
         square = {"Each number met only the one at its own place.": a*b,
@@ -344,7 +345,7 @@ def _check_joined(
 ):
     "Refuse a table that is not the join on both keys, and say how it came about"
     columns = ["model", "size", "top1", "images_per_second"]
-    if not isinstance(table, pd.DataFrame): trial.refuse(f"wanted a table and a number, and the first is `{show(table)}`.")
+    if not isinstance(table, pd.DataFrame): trial.refuse(f"wanted a table and a number, and the first is `{value_text(table)}`.")
     if doubled := [name for name in table if name.endswith(("_x", "_y"))]:
         trial.refuse(f"there is a column `{doubled[0]}`. Joined by one key, rows stand together that differ in the other.")
     if table.columns.has_duplicates: trial.refuse("a column comes twice: the tables were put side by side, unmatched.")

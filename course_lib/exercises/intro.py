@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .check import Checks, Trial, show
+from .check import Checks
+from .trial import Trial, value_text
 
 # %% ../../nbs/solutions/01_intro.ipynb #checks
 check = Checks("01_intro")
@@ -58,7 +59,7 @@ def _label_from_name(trial):
         number, words = torch.randint(1, 300, (1,)).item(), breed.split()
         got, kind = trial(f"{'_'.join(words)}_{number}.jpg"), "cat" if words[0].istitle() else "dog"
         got = trial.pair(got, "a kind and a breed")
-        if not all(isinstance(part, str) for part in got): trial.refuse(f"wanted two words, got `{show(got)}`.")
+        if not all(isinstance(part, str) for part in got): trial.refuse(f"wanted two words, got `{value_text(got)}`.")
         other = {"cat": "dog", "dog": "cat"}[kind]
         rule = "The kind is `'cat'` or `'dog'`. The breed is as it is written, with blanks between its words."
         trial.same(got, (kind, breed), rule, {
@@ -80,7 +81,7 @@ def _into_range(trial):
         acts.requires_grad_()
         share = (1 + (acts/2).tanh())/2
         got, right = trial(acts, low, high), low + share*(high - low)
-        trial.same(got, right, f"0 becomes the middle of the range, {show((low + high)/2)}.", {
+        trial.same(got, right, f"0 becomes the middle of the range, {value_text((low + high)/2)}.", {
             "The numbers were cut off at both ends.": acts.clamp(low, high),
             "It runs from 0 to 1 whatever the range is.": share,
             "It runs from 0 on: `low` plays no part.": share*high,
@@ -142,7 +143,7 @@ def _keep_if_better(trial):
         want, best = _rival_search(weights, closeness, changes)
         ends = {why: _rival_search(weights, closeness, changes, **how)[0] for why, how in SEARCHES.items()}
         got, reached = trial.pair(trial(weights, closeness, changes), "the weights and their performance")
-        trial.same(got, want, f"`closeness` is {show(closeness(weights))} at first, and {show(best)} in the end.", ends)
+        trial.same(got, want, f"`closeness` is {value_text(closeness(weights))} at first, and {value_text(best)} in the end.", ends)
         trial.same_number(reached, best, "That is the performance that came with the weights.", {
             "It belongs to the last change that was tried.": closeness(got + changes[-1]),
             "It belongs to the weights at the start.": closeness(weights)})
@@ -186,9 +187,9 @@ def _gain_by_group(trial):
         [True, True, False, True, False, True, True, True, False]
     for groups, shown, bought in (by_hand, _visits(), _visits()):
         got = trial(groups, shown, bought)
-        if not isinstance(got, dict): trial.refuse(f"wanted a dictionary with a number for each group, got `{show(got)}`.")
+        if not isinstance(got, dict): trial.refuse(f"wanted a dictionary with a number for each group, got `{value_text(got)}`.")
         keys = sorted(set(groups))
-        if set(got) != set(keys): trial.refuse(f"wanted the groups `{show(keys)}` as keys, got `{show(list(got))}`.")
+        if set(got) != set(keys): trial.refuse(f"wanted the groups `{value_text(keys)}` as keys, got `{value_text(list(got))}`.")
         values = [trial.run(float, got[name]) for name in keys]
         right, wrong = _group_numbers(groups, shown, bought)
         rule = f"Those are the gains of {', '.join(keys)}, in this order."
@@ -247,10 +248,10 @@ def _stop_epoch(trial):
     drawn = [((torch.randint(40, 60, (12,))/100).tolist(), patience) for patience in (2, 4)]
     for valid, patience in VALID_LOSSES + drawn:
         train, want = [.95 - .05*epoch for epoch in range(len(valid))], _rival_stop(valid, patience)
-        trial.said = trial.exercise.form
+        trial.last_call = trial.form
         got = trial.pair(trial(train, list(valid), patience), "two numbers, the epoch to keep and the last one trained")
         got = tuple(part.item() if hasattr(part, "item") and part.shape == () else part for part in got)
-        trial.said = f"stop_epoch(train_losses, {valid}, {patience})"
+        trial.last_call = f"stop_epoch(train_losses, {valid}, {patience})"
         rule = f"After {patience} epochs in a row that are not better than the best so far, training stops."
         trial.same(got, want, rule, _wrong_stops(train, valid, patience))
 
@@ -262,7 +263,7 @@ def _indices(
     "Numbers of items as a list; refuses anything else"
     found = part.tolist() if hasattr(part, "tolist") else list(part) if isinstance(part, (list, tuple, set, range)) else None
     if not isinstance(found, list) or not all(hasattr(i, "__index__") for i in found):
-        trial.refuse(f"wanted the numbers of items in a list, got `{show(part)}`.")
+        trial.refuse(f"wanted the numbers of items in a list, got `{value_text(part)}`.")
     return [int(i) for i in found]
 
 # %% ../../nbs/solutions/01_intro.ipynb #split-fault

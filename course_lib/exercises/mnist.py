@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import BatchSampler
 
-from .check import GD_RIVALS, Checks, Trial, kind_fault, sgd_path, show
+from .check import Checks
+from .trial import GD_RIVALS, Trial, kind_fault, sgd_path, value_text
 
 # %% ../../nbs/solutions/04_mnist.ipynb #checks
 check = Checks("04_mnist")
@@ -126,7 +127,7 @@ def _index_tensors(
     for batch in batches:
         if not isinstance(batch, torch.Tensor) or batch.dtype != torch.int64 or batch.ndim != 1:
             trial.refuse("each batch should be a tensor of rank 1 of whole numbers (int64), "
-                         f"got `{type(batch).__name__}`: `{show(batch)}`.")
+                         f"got `{type(batch).__name__}`: `{value_text(batch)}`.")
     return batches
 
 # %% ../../nbs/solutions/04_mnist.ipynb #one-epoch
@@ -205,7 +206,7 @@ def _check_unused(
     used, unused = (torch.ones(2, requires_grad=True) for _ in range(2))
     used.sum().backward()
     optimizer = trial([unused, used], .1)
-    trial.said = "Momentum([unused, used], 0.1).step() # unused.grad is None"
+    trial.last_call = "Momentum([unused, used], 0.1).step() # unused.grad is None"
     trial.run(optimizer.step)
     trial.same(unused.detach(), torch.ones(2), "A parameter without a gradient stays as it is.")
     trial.run(optimizer.zero_grad)
@@ -222,7 +223,7 @@ def _momentum(trial):
     before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
     ours = _walk(model, trial(model.parameters(), .1, momentum=.9), x)
     for step, want in enumerate(_sgd_walk(model, x, momentum=.9), 1):
-        trial.said = "Momentum(model.parameters(), 0.1, momentum=0.9).step()"
+        trial.last_call = "Momentum(model.parameters(), 0.1, momentum=0.9).step()"
         got = trial.run(next, ours)
         if torch.equal(got, before):
             trial.refuse(f"step {step} moved nothing. `model.parameters()` is a generator, and can be walked through once only.")
