@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 from course_lib.apps import bundle as module
-from course_lib.apps.bundle import check_place, describe_domain, export_bundle, front_matter, last_layer, load_weights, quantize_bundle, table
+from course_lib.apps.bundle import check_destination, describe_domain, export_bundle, load_weights
+from course_lib.apps.card import front_matter, markdown_table
+from course_lib.apps.onnx_export import last_layer
+from course_lib.apps.quantize import quantize_bundle
 from course_lib.base.env import CourseError, quiet
 from course_lib.apps.predictor import Predictor, load_bundle, open_picture
 from PIL import Image, ImageDraw
@@ -210,7 +213,7 @@ def test_metrics_that_are_given_are_kept(learn, tmp_path, written_once):
 def test_front_matter(licence, lines): assert front_matter(licence).splitlines()[1:-3] == lines
 
 
-def test_a_table_stays_a_table(): assert table({"a\nb": 0.123456}, "Left | Right").splitlines()[2:] == ["| a b | 0.1235 |"]
+def test_a_table_stays_a_table(): assert markdown_table({"a\nb": 0.123456}, "Left | Right").splitlines()[2:] == ["| a b | 0.1235 |"]
 
 
 # What is refused
@@ -315,7 +318,7 @@ def test_a_bundle_is_replaced_on_request_and_only_by_a_whole_one(learn, tmp_path
     assert load_bundle(export_bundle(learn, dest, title="Third", overwrite=True)).title == "Third"
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     (dest/"notes.txt").write_text("mine")
-    with pytest.raises(CourseError, match=r"notes\.txt"): check_place(dest, overwrite=True)
+    with pytest.raises(CourseError, match=r"notes\.txt"): check_destination(dest, overwrite=True)
 
 
 # Weights

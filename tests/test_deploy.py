@@ -10,7 +10,7 @@ from course_lib.apps import web_app
 from course_lib.apps.folder import MARK
 from course_lib.apps.deploy import make_app
 from course_lib.base.env import CourseError
-from course_lib.apps.served import colour_bundle
+from course_lib.apps.parts import colour_bundle
 from PIL import Image
 from small_runtime import pretend_runtime
 

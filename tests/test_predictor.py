@@ -17,7 +17,7 @@ import onnx
 import pytest
 from course_lib.apps import predictor as module
 from course_lib.apps.predictor import (
-    MOST_FACTS, SERVED_PIXELS, BadBundle, BadPicture, Prediction, check_folder, load_bundle, on_plain, open_picture)
+    MOST_FACTS, SERVED_PIXELS, BadBundle, BadPicture, Prediction, read_bundle, load_bundle, on_plain, open_picture)
 from onnx import TensorProto, helper
 from PIL import Image, ImageDraw, ImageOps
 
@@ -387,14 +387,14 @@ def test_files_that_are_not_what_they_should_be(tmp_path, name, content, words):
     folder = write_bundle(tmp_path/"odd")
     (folder/name).parent.mkdir(exist_ok=True)
     (folder/name).write_bytes(content)
-    for use in (load_bundle, check_folder):
+    for use in (load_bundle, read_bundle):
         with pytest.raises(BadBundle, match=words): use(folder)
 
 
 def test_a_description_without_end_is_not_read(tmp_path):
     folder = write_bundle(tmp_path/"long")
     with open(folder/"bundle.json", "ab") as file: file.truncate(MOST_FACTS + 1) # takes no room on the disk
-    for use in (load_bundle, check_folder):
+    for use in (load_bundle, read_bundle):
         with pytest.raises(BadBundle, match=r"16,000,001 bytes, and the most is 16,000,000"): use(folder)
 
 
@@ -466,7 +466,7 @@ def test_other_files_do_not_matter(bundle, tmp_path):
     copy = tmp_path/"copy"
     shutil.copytree(bundle, copy)
     for name in ("README.md", "model.safetensors", ".gitattributes"): (copy/name).write_bytes(b"something")
-    assert load_bundle(str(copy)).vocab == check_folder(str(copy))["vocab"] == VOCAB
+    assert load_bundle(str(copy)).vocab == read_bundle(str(copy))["vocab"] == VOCAB
 
 
 # Alone
