@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .card import model_card
-from .onnx_export import check_softmax_loss, check_task, network_of, preprocess_of, to_onnx, used_in_validation, vocab_of
+from .onnx_export import check_learner, network_of, preprocess_of, to_onnx, used_in_validation, vocab_of
 from .predictor import FORMAT, BadBundle, Predictor, domain_scores, load_bundle, read_bundle
 from ..base.env import CourseError, versions
 from ..base.files import disk_errors, replace_folder, restore_folder, sha256_of, staging_folder, write_text
@@ -73,7 +73,8 @@ def describe_domain(
     "Where pictures of each class lie, and from which distance on one is called unlike"
     _, features, labels = train
     present = np.unique(labels)
-    means = np.stack([features[labels == (label if label in present else present[0])].mean(axis=0) for label in range(classes)])
+    known = [label if label in present else present[0] for label in range(classes)]
+    means = np.stack([features[labels == label].mean(axis=0) for label in known])
     scatter = np.sqrt(((features - means[labels])**2).mean(axis=0))
     scale = np.maximum(scatter, max(0.1*scatter.mean(), 1e-6))
     domain = {"means": [six_digits(mean) for mean in means], "scale": six_digits(scale)}
@@ -96,14 +97,15 @@ def sample_pictures(
 def reference_outputs(
     learn,  # fastai's Learner
     images, # PIL images
-) -> tuple[np.ndarray, np.ndarray]: # Pixels of shape (pictures, height, width, 3), probabilities of shape (pictures, classes)
+) -> tuple[np.ndarray, np.ndarray]: # Pixels, (pictures, height, width, 3), and probabilities, (pictures, classes)
     "What the learner makes of pictures"
     import torch
     from fastai.torch_core import TensorImage
     from fastai.vision.core import PILImage
     from fasttransform import Pipeline
     loader = learn.dls.valid
-    fit, prepare = (Pipeline(used_in_validation(steps), split_idx=1) for steps in (loader.after_item, loader.after_batch))
+    fit, prepare = (Pipeline(used_in_validation(steps), split_idx=1)
+                    for steps in (loader.after_item, loader.after_batch))
     pixels = torch.stack([torch.Tensor(fit(PILImage.create(np.asarray(image)))).byte() for image in images])
     device, was_training = next(learn.model.parameters()).device, learn.model.training
     with torch.no_grad(): outputs = learn.model.eval()(prepare(TensorImage(pixels.to(device))))
@@ -124,13 +126,13 @@ def check_answers(
     pixels = np.stack([predictor.pixels(image) for image in images])
     top, left = ((have - want)//2 for have, want in zip(pixels.shape[1:3], cut, strict=True))
     if not np.array_equal(pixels[:, top:top + cut[0], left:left + cut[1]], expected_pixels):
-        raise CourseError("The bundle would make pictures fit in another way than this learner does, so it was not written. "
-                          "Train with Resize or RandomResizedCrop as fastai has them.")
+        raise CourseError("The bundle would make pictures fit in another way than this learner does, so it was not "
+                          "written. Train with Resize or RandomResizedCrop as fastai has them.")
     alone = np.concatenate([predictor.run(picture[None])[0] for picture in pixels])
     difference = max(np.abs(answers - expected).max() for answers in (alone, predictor.run(pixels)[0]))
     if not difference <= TOLERANCE: # also where it is not a number
-        raise CourseError(f"The exported network answers differently from the learner, by up to {difference:.2g}, so no bundle was "
-                          "written. Another version of onnxscript or torch may help.")
+        raise CourseError(f"The exported network answers differently from the learner, by up to {difference:.2g}, "
+                          "so no bundle was written. Another version of onnxscript or torch may help.")
     return float(difference)
 
 # %% ../../nbs/lib/apps/03_bundle.ipynb #cd9d802d
@@ -146,7 +148,8 @@ def check_destination(
         raise CourseError(f"{dest} exists and is no bundle. Choose another folder, or move it away.")
     strangers = sorted(file.name for file in dest.iterdir() if file.name not in BUNDLE_FILES)
     if strangers:
-        raise CourseError(f"The bundle {dest} has other files in it: {', '.join(strangers)}. Move them away, or choose another folder.")
+        raise CourseError(f"The bundle {dest} has other files in it: {', '.join(strangers)}. "
+                          "Move them away, or choose another folder.")
     if not overwrite:
         raise CourseError(f"{dest} is a bundle already. Choose another folder, or pass `overwrite=True` to replace it.")
 
@@ -180,7 +183,8 @@ def architecture_name(
 ) -> str: # Such as 'resnet18'; the class of the network where the learner does not know
     "What the network is called"
     architecture = getattr(learn, "arch", None)
-    return architecture if isinstance(architecture, str) else getattr(architecture, "__name__", type(learn.model).__name__)
+    if isinstance(architecture, str): return architecture
+    return getattr(architecture, "__name__", type(learn.model).__name__)
 
 # %% ../../nbs/lib/apps/03_bundle.ipynb #24c0ffee
 SAMPLE_SIZE = 2000 # pictures of the training set, and of the validation set
@@ -209,8 +213,8 @@ def json_by_line(
     facts:dict, # Names and values; NumPy's numbers become Python's
 ) -> str: # JSON with a line for each name
     "Write an object so that it can be read and compared"
-    lines = [f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False, default=float)}" for name, value in facts.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    texts = {name: json.dumps(value, ensure_ascii=False, default=float) for name, value in facts.items()}
+    return "{\n" + ",\n".join(f" {json.dumps(name)}: {text}" for name, text in texts.items()) + "\n}\n"
 
 # %% ../../nbs/lib/apps/03_bundle.ipynb #24c0fff5
 RECORDED_PACKAGES = ("fastai", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "pillow", "numpy")
@@ -227,7 +231,8 @@ def describe_bundle(
     return {"format": FORMAT, "title": title, "vocab": classes, "preprocess": preprocess_of(learn.dls)[0],
             "domain": describe_domain(*looked, len(classes)) if looked else None,
             "metrics": metrics if metrics is not None else validation_metrics(looked[1]) if looked else {},
-            **terms, "network": architecture_name(learn), "versions": versions(RECORDED_PACKAGES), "created": date.today().isoformat()}
+            **terms, "network": architecture_name(learn), "versions": versions(RECORDED_PACKAGES),
+            "created": date.today().isoformat()}
 
 # %% ../../nbs/lib/apps/03_bundle.ipynb #5789c020
 def finish_bundle(
@@ -251,12 +256,13 @@ def export_bundle(
     title:str="Picture classifier", # Heading of the card and of apps
     overwrite:bool=False, # Replace a bundle that is already there
 ) -> Path: # The folder
-    "Write a learner as a bundle without a pickle, compared with the learner first; raises `CourseError` where that cannot be done"
-    check_task(learn); check_softmax_loss(learn)
+    "Write a learner as a bundle without a pickle, compared with the learner first; raises `CourseError`"
+    check_learner(learn)
     preprocess, size = preprocess_of(learn.dls)
     network = network_of(learn, size)
     with bundle_folder(Path(dest), overwrite) as folder:
-        facts = describe_bundle(learn, collect_both(network, learn.dls), metrics, title, data=data, licence=licence, limits=limits)
+        looked, terms = collect_both(network, learn.dls), {"data": data, "licence": licence, "limits": limits}
+        facts = describe_bundle(learn, looked, metrics, title, **terms)
         (folder/"model.onnx").write_bytes(to_onnx(network, preprocess["size"]))
         save_weights(learn, folder/"model.safetensors")
         finish_bundle(folder, facts)
@@ -285,10 +291,10 @@ def load_weights(
     if sha256_of(file) != facts["sha256"].get(file.name):
         raise CourseError(f"The model.safetensors in {bundle} is not the one that was exported. Copy the bundle again.")
     if vocab_of(learn) != facts["vocab"]:
-        raise CourseError(f"The bundle knows {', '.join(facts['vocab'])}, and the learner {', '.join(vocab_of(learn))}. "
-                          "Use data with the same classes.")
+        raise CourseError(f"The bundle knows {', '.join(facts['vocab'])}, and the learner "
+                          f"{', '.join(vocab_of(learn))}. Use data with the same classes.")
     try: get_model(learn.model).load_state_dict(load_file(file))
     except (RuntimeError, SafetensorError) as error:
-        raise CourseError(f"The bundle's network is {facts.get('network', 'unknown')}, and its weights do not fit this learner's: "
-                          f"{str(error).splitlines()[-1].strip()}") from error
+        raise CourseError(f"The bundle's network is {facts.get('network', 'unknown')}, and its weights do not fit this "
+                          f"learner's: {str(error).splitlines()[-1].strip()}") from error
     return learn

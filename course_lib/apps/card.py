@@ -14,7 +14,8 @@ from string import Template
 from ..base.env import asset
 
 # %% ../../nbs/lib/apps/02_card.ipynb #89c08b81
-LICENCES = ("apache-2.0", "mit", "bsd-3-clause", "gpl-3.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0")
+LICENCES = ("apache-2.0", "mit", "bsd-3-clause", "gpl-3.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
+            "cc-by-nc-sa-4.0")
 
 def front_matter(
     licence:str, # In words, such as 'CC BY-SA 4.0'; may be empty
@@ -31,7 +32,9 @@ def markdown_table(
     head:str,  # Such as 'Measure | Value'
 ) -> str: # Markdown
     "A table of two columns"
-    def clean(value): return re.sub(r"\s+", " ", f"{value:.4g}" if isinstance(value, float) else str(value)).replace("|", "\\|")
+    def clean(value):
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        return re.sub(r"\s+", " ", text).replace("|", "\\|")
     lines = [f"| {clean(left)} | {clean(right)} |" for left, right in rows.items()]
     return "\n".join([f"| {head} |", "| --- | --- |", *lines])
 
@@ -39,10 +42,13 @@ def markdown_table(
 CARD = Template(asset("bundle/card.md").read_text(encoding="utf-8"))
 FITTED = {"crop": "cut to the middle part of the right shape and scaled", "squish": "scaled, whatever their shape,",
           "pad": "given borders to get the right shape and scaled"}
-STRANGE = {True: "says where a picture is unlike the training data: farther away than 99 in 100 of the pictures that were kept aside",
+STRANGE = {True: "says where a picture is unlike the training data: farther away than 99 in 100 of the pictures "
+                 "that were kept aside",
            False: "cannot tell whether a picture is unlike the training data, since it was exported without pictures"}
-MISSING = {"data": "Not stated.", "licence": "Not stated. Ask before you use it.", "network": "A network of unknown kind", "created": "at an unknown time",
-           "limits": "Not stated. It gives one of its classes to every picture, also to one that shows none of them."}
+MISSING = {"data": "Not stated.", "licence": "Not stated. Ask before you use it.",
+           "limits": "Not stated. It gives one of its classes to every picture, also to one that shows none "
+                     "of them.",
+           "network": "A network of unknown kind", "created": "at an unknown time"}
 
 # %% ../../nbs/lib/apps/02_card.ipynb #9f3720ec
 def model_card(
@@ -52,8 +58,11 @@ def model_card(
     (height, width), vocab, rounding = facts["preprocess"]["size"], facts["vocab"], facts.get("rounding")
     stated = {name: facts.get(name) or missing for name, missing in MISSING.items()}
     results = markdown_table(facts["metrics"], "Measure | Value") if facts.get("metrics") else "Not stated."
-    if rounding: results += f"\n\nThe network computes with 8 bits. Compared with the exact one:\n\n{markdown_table(rounding, 'Measure | Value')}"
+    if rounding:
+        compared = markdown_table(rounding, "Measure | Value")
+        results += f"\n\nThe network computes with 8 bits. Compared with the exact one:\n\n{compared}"
     return CARD.substitute(
-        stated, title=facts.get("title", "Picture classifier"), front=front_matter(facts.get("licence", "")), count=len(vocab), classes=", ".join(vocab),
-        height=height, width=width, results=results, fitted=FITTED[facts["preprocess"]["method"]],
-        strange=STRANGE[facts.get("domain") is not None], versions=markdown_table(facts.get("versions", {}), "Package | Version"))
+        stated, title=facts.get("title", "Picture classifier"), front=front_matter(facts.get("licence", "")),
+        count=len(vocab), classes=", ".join(vocab), height=height, width=width, results=results,
+        fitted=FITTED[facts["preprocess"]["method"]], strange=STRANGE[facts.get("domain") is not None],
+        versions=markdown_table(facts.get("versions", {}), "Package | Version"))

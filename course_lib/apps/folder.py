@@ -24,8 +24,8 @@ def listed_files(
     "The files that an app.json lists"
     try: files = json.loads(mark.read_text(encoding="utf-8"))["files"]
     except (ValueError, KeyError, TypeError, RecursionError): return None
-    ours = isinstance(files, dict) and all(safe_path(name) and isinstance(sha256, str) for name, sha256 in files.items())
-    return files if ours else None
+    if not isinstance(files, dict): return None
+    return files if all(safe_path(name) and isinstance(sha256, str) for name, sha256 in files.items()) else None
 
 # %% ../../nbs/lib/apps/05_folder.ipynb #a33f0010
 def known_files(
@@ -101,7 +101,8 @@ def app_folder(
         work = folder/"app"
         work.mkdir()
         yield work
-        after = {path.relative_to(work).as_posix(): sha256_of(path) for path in sorted(work.rglob("*")) if path.is_file()}
+        files = sorted(path for path in work.rglob("*") if path.is_file())
+        after = {path.relative_to(work).as_posix(): sha256_of(path) for path in files}
         write_json(work/MARK, {"kind": kind, "files": after})
         if before is not None: return update_app(work, dest, before, after)
         if dest.exists(): dest.rmdir() # it is empty

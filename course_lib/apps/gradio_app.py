@@ -56,7 +56,8 @@ def remark(
     prediction, # `Prediction` of `predictor.py`
 ) -> str: # One sentence
     "How far the answer can be trusted"
-    if prediction.unlike: return "This picture is unlike those that the model was trained on. Do not rely on the answer."
+    if prediction.unlike:
+        return "This picture is unlike those that the model was trained on. Do not rely on the answer."
     return f"The model gives '{prediction.label}' a probability of {prediction.chance}."
 
 # %% ../../nbs/lib/apps/08_gradio_app.ipynb #614eff62
@@ -87,7 +88,8 @@ def build_app(
                 button = gr.Button("Classify", variant="primary")
                 if examples: gr.Examples([[str(file)] for file in examples], picture, cache_examples=False)
             with gr.Column():
-                answers = [gr.Label(label="Answer", num_top_classes=5), gr.Textbox(label="How far to trust it", lines=2)]
+                answers = [gr.Label(label="Answer", num_top_classes=5),
+                           gr.Textbox(label="How far to trust it", lines=2)]
         gr.on([button.click, picture.input], partial(classify, predictor=predictor, uploads=uploads), picture, answers,
               preprocess=False, api_name="predict", api_description="Classify one uploaded picture")
     return app
@@ -159,14 +161,15 @@ def limit_uploads(
             arriving += 1
             try:
                 async with asyncio.timeout(wait): return await app(scope, receive, send)
-            except TimeoutError: answer = PlainTextResponse(f"The upload took more than {wait:g} seconds.", 408, {"Connection": "close"})
+            except TimeoutError:
+                answer = PlainTextResponse(f"The upload took more than {wait:g} seconds.", 408, {"Connection": "close"})
             finally: arriving -= 1
         await answer(scope, receive, send)
     return limited
 
 # %% ../../nbs/lib/apps/08_gradio_app.ipynb #a2517f73
-LAUNCH = dict(max_file_size=f"{SERVED_BYTES//2**20}mb", share=False, enable_monitoring=False, mcp_server=False, run_history=False, ssr_mode=False,
-              pwa=False, show_error=False, footer_links=["api"],
+LAUNCH = dict(max_file_size=f"{SERVED_BYTES//2**20}mb", share=False, enable_monitoring=False, mcp_server=False,
+              run_history=False, ssr_mode=False, pwa=False, show_error=False, footer_links=["api"],
               app_kwargs={"middleware": [Middleware(limit_bodies, limit=SERVED_BYTES + 2**16),
                                          Middleware(limit_uploads, limit=SERVED_BYTES)]})
 

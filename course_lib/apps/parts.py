@@ -1,4 +1,4 @@
-"""Open a bundle for an app, copy its examples, and write its card: what a static page, a Gradio app and a notebook have in common.
+"""Open a bundle for an app, copy its examples, write its card: what all kinds of apps have in common.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/apps/parts.html.md"""
 
@@ -60,7 +60,7 @@ def open_for_app(
     bundle:str|Path, # Written by `export_bundle`
     title:str|None,  # Another heading than the bundle's own
 ) -> Predictor: # With the title that the app shall have
-    "The predictor of a bundle that becomes an app; raises `CourseError`, in the predictor's words, where the bundle cannot be used"
+    "The predictor of a bundle that becomes an app; raises `CourseError`, in the predictor's words, where it cannot"
     predictor = open_bundle(bundle)
     predictor.title = title or predictor.title or "Picture classifier"
     return predictor
@@ -87,8 +87,8 @@ def class_list(
     most:int=5,       # Longest list that is written out
 ) -> str: # Such as 'cat, dog or bird'
     "The classes in words"
-    if len(labels) > most: return f"{len(labels)} kinds of things, such as {', '.join(labels[:most - 2])} and {labels[most - 2]}"
-    return " or ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
+    if len(labels) <= most: return " or ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
+    return f"{len(labels)} kinds of things, such as {', '.join(labels[:most - 2])} and {labels[most - 2]}"
 
 # %% ../../nbs/lib/apps/06_parts.ipynb #appprt11
 def app_readme(
@@ -98,5 +98,6 @@ def app_readme(
     **values:str,    # What else the template asks for
 ) -> str: # Text of the app's README.md
     "What an app is, how to run, test and publish it; for some hosts it is a card as well"
-    words = {"title": html.escape(title), "yaml_title": json.dumps(title, ensure_ascii=False), "classes": html.escape(class_list(vocab))}
+    words = {"title": html.escape(title), "yaml_title": json.dumps(title, ensure_ascii=False),
+             "classes": html.escape(class_list(vocab))}
     return Template(asset(template).read_text(encoding="utf-8")).substitute(words, **values)

@@ -49,9 +49,10 @@ def read_content(
     if isinstance(picture, bytes|bytearray|memoryview): size = len(picture)
     elif Path(picture).is_file(): size = Path(picture).stat().st_size
     else: raise BadPicture(f"There is no file {display_name(picture)}.")
-    if size == 0: raise BadPicture(f"{display_name(picture)} is empty (0 bytes). Perhaps it was not copied completely; send it again.")
+    name = display_name(picture)
+    if size == 0: raise BadPicture(f"{name} is empty (0 bytes). Perhaps it was not copied completely; send it again.")
     if size > MOST_BYTES:
-        raise BadPicture(f"{display_name(picture)} has {size:,} bytes; the most is {MOST_BYTES:,}. Save it smaller and try again.")
+        raise BadPicture(f"{name} has {size:,} bytes; the most is {MOST_BYTES:,}. Save it smaller and try again.")
     return Path(picture).read_bytes() if isinstance(picture, str|Path) else bytes(picture)
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #53b01db9
@@ -106,8 +107,8 @@ def open_file(
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #b775f32a
 ORIENTATION = 274 # EXIF tag
-TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
+TURNS = dict(enumerate((Image.Transpose[name] for name in ( # {value of the tag: turn}
+    "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")), 2))
 
 def upright(
     image:Image.Image, # With or without a note
@@ -137,7 +138,7 @@ def to_rgb(
     background:tuple=WHITE,  # Colour behind transparent pixels
 ) -> Image.Image: # Of mode RGB
     "Convert to three colours of eight bits; raises `BadPicture` where there is no rule for that"
-    if image.mode in ("I", "F"): raise BadPicture(f"it stores numbers of 32 bits ({image.mode}), which have no fixed white")
+    if image.mode in ("I", "F"): raise BadPicture(f"it has numbers of 32 bits ({image.mode}) without a fixed white")
     if image.mode.startswith("I;16"): image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data: return on_plain(image, background)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -146,7 +147,7 @@ def to_rgb(
 def open_picture(
     picture,                 # Path, bytes or PIL image
     background:tuple=WHITE,  # Colour behind transparent pixels
-    enough:int|None=None,    # Pixels of a side that are enough: a larger JPEG may be decoded smaller; None for all pixels
+    enough:int|None=None,    # Pixels of a side that are enough: a larger JPEG may be decoded smaller; None for all
     most:int=MOST_PIXELS,    # Pixels that are allowed
 ) -> Image.Image: # Upright, of mode RGB
     "Decode a picture for a model; raises `BadPicture` where that cannot be done"
@@ -160,7 +161,8 @@ def open_picture(
         image.load()
         image = upright(image) # lets go of the picture that was not
         return to_rgb(image, background)
-    except BadPicture as error: raise BadPicture(f"{name} cannot be used: {error}. Save it as JPEG or PNG with 8 bits.") from error
+    except BadPicture as error:
+        raise BadPicture(f"{name} cannot be used: {error}. Save it as JPEG or PNG with 8 bits.") from error
     except Exception as error: raise damaged(name, error) from error # whatever it makes of the rest
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #e2a077e4
@@ -207,7 +209,7 @@ def resize_picture(
     left, top, right, bottom = box = box_for(image.width, image.height, size, method)
     pixels = (right - left)*(bottom - top)
     if pixels > most:
-        raise BadPicture(f"{name} is too long and narrow: with borders it would have {pixels:,} pixels. Cut it and try again.")
+        raise BadPicture(f"{name} is too long and narrow: with borders it would have {pixels:,} pixels. Cut it first.")
     return cut_or_pad(image, box, pad_mode).resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #23c0ffe5
@@ -225,8 +227,8 @@ class Preprocessor:
 
     def pixels(self, picture) -> np.ndarray: # Shape (height, width, 3), bytes
         "What the model is shown of a picture (path, bytes or PIL image); raises `BadPicture`"
-        image = open_picture(picture, self.background, self.enough, self.most)
-        return np.asarray(resize_picture(image, self.size, self.method, self.pad_mode, display_name(picture), self.most_with_borders))
+        image, name = open_picture(picture, self.background, self.enough, self.most), display_name(picture)
+        return np.asarray(resize_picture(image, self.size, self.method, self.pad_mode, name, self.most_with_borders))
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #855f03a9
 PICKLES = {".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".joblib", ".bin", ".npy"} # files that are pickles, or may be
@@ -237,8 +239,8 @@ def refuse_pickles(
     "Raise `BadBundle` where a file could run code when it is loaded"
     found = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.suffix.lower() in PICKLES)
     if found:
-        raise BadBundle(f"{folder} holds {', '.join(found)}. Such files can run code when they are loaded, and a bundle "
-                        "needs none. Remove them, or ask who made the bundle.")
+        raise BadBundle(f"{folder} holds {', '.join(found)}. Such files can run code when they are loaded, and a "
+                        "bundle needs none. Remove them, or ask who made the bundle.")
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #672efe11
 def whole_numbers(
@@ -248,8 +250,8 @@ def whole_numbers(
     most:int,  # The largest that is allowed
 ) -> bool:
     "Whether this is a list of whole numbers within limits"
-    if not isinstance(values, list) or len(values) != count: return False
-    return all(type(value) is int and least <= value <= most for value in values)
+    fits = lambda value: type(value) is int and least <= value <= most
+    return isinstance(values, list) and len(values) == count and all(map(fits, values))
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #f70026ec
 def broken_preprocess(
@@ -261,7 +263,7 @@ def broken_preprocess(
     if preprocess.get("pad_mode") not in tuple(BORDERS): return f"'pad_mode' must be one of {', '.join(BORDERS)}"
     if not whole_numbers(preprocess.get("size"), 2, 1, 4096): return "'size' must be [height, width], from 1 to 4096"
     if preprocess.get("resample") != "bilinear": return "'resample' must be 'bilinear'"
-    if not whole_numbers(preprocess.get("background"), 3, 0, 255): return "'background' must be three numbers from 0 to 255"
+    if not whole_numbers(preprocess.get("background"), 3, 0, 255): return "'background' must be 3 numbers, 0 to 255"
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #1fd5fdbf
 def broken_domain(
@@ -274,8 +276,9 @@ def broken_domain(
     except (KeyError, TypeError, ValueError): parts = []
     if not parts or any(part.dtype.kind not in "fi" for part in parts):
         return "'domain' must hold numbers: 'means', 'scale' and 'threshold'"
-    with np.errstate(over="ignore"): means, scale, threshold = (part.astype(np.float32) for part in parts) # as they will be used
-    if means.shape != (classes, scale.size) or threshold.ndim: return "'domain' must have a mean for each class and feature"
+    with np.errstate(over="ignore"): means, scale, threshold = (part.astype(np.float32) for part in parts) # as in use
+    if means.shape != (classes, scale.size) or threshold.ndim:
+        return "'domain' must have a mean for each class and feature"
     finite = all(np.isfinite(part).all() for part in (means, scale, threshold))
     if not (finite and (scale > 0).all()): return "'domain' must hold finite numbers and a positive 'scale'"
 
@@ -303,14 +306,14 @@ def read_facts(
     file = folder/"bundle.json"
     if not file.is_file(): raise BadBundle(f"{folder} is no bundle: it has no bundle.json. `export_bundle` writes one.")
     if file.stat().st_size > MOST_FACTS:
-        raise BadBundle(f"{folder} is no bundle: its bundle.json has {file.stat().st_size:,} bytes, and the most is {MOST_FACTS:,}.")
+        raise BadBundle(f"{folder} is no bundle: its bundle.json has {file.stat().st_size:,} bytes, "
+                        f"and the most is {MOST_FACTS:,}.")
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
         json.dumps(facts, ensure_ascii=False).encode() # half a character could not be written into an app
     except (ValueError, RecursionError) as error:
         raise BadBundle(f"{folder} is no bundle: its bundle.json cannot be read ({error}).") from error
-    broken = broken_rule(facts)
-    if broken: raise BadBundle(f"{folder} is no bundle that can be used: {broken}. Export it again.")
+    if broken := broken_rule(facts): raise BadBundle(f"{folder} is no usable bundle: {broken}. Export it again.")
     return facts
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #19c4066d
@@ -319,12 +322,11 @@ def read_model(
     facts:dict,  # From `read_facts`
 ) -> bytes: # The network in ONNX's format
     "Read the network; raises `BadBundle` where it is not the one that was exported"
-    file = folder/"model.onnx"
-    model = file.read_bytes() if file.is_file() else b""
+    model = file.read_bytes() if (file := folder/"model.onnx").is_file() else b""
     if model.startswith(b"version https://git-lfs"):
         raise BadBundle(f"{folder} has only a pointer to its model. Run `git lfs pull` there.")
     if hashlib.sha256(model).hexdigest() != facts["sha256"]["model.onnx"]:
-        raise BadBundle(f"The model.onnx in {folder} is missing or not the one that was exported. Copy the bundle again.")
+        raise BadBundle(f"The model.onnx in {folder} is missing or not the one that was exported. Copy it again.")
     return model
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #d71fd77f
@@ -370,12 +372,12 @@ def check_numbers(
     classes:int,              # How many the vocabulary has
 ):
     "Raise `BadBundle` where these are no probabilities, or where a score is no number"
-    if probabilities.ndim != 2 or probabilities.shape[1] != classes:
-        raise BadBundle(f"The network gives numbers of shape {probabilities.shape} for {classes} classes. Export it again.")
+    if (shape := probabilities.shape)[1:] != (classes,):
+        raise BadBundle(f"The network gives numbers of shape {shape} for {classes} classes. Export it again.")
     within = ((probabilities >= 0) & (probabilities <= 1)).all() # False where one is no number
     slack = 1e-3 + classes/255 # a network of 8 bits gives each of them as a whole number of 255ths
     if not within or (np.abs(probabilities.sum(axis=1) - 1) > slack).any():
-        raise BadBundle("The network does not give probabilities: numbers from 0 to 1 that add up to 1. Export it again.")
+        raise BadBundle("The network does not give probabilities from 0 to 1 that add up to 1. Export it again.")
     if not np.isfinite(scores).all():
         raise BadBundle("The network gives features that are too large, or no numbers. Export it again.")
 
@@ -391,9 +393,9 @@ def predictions_of(
     check_numbers(probabilities, scores, len(vocab))
     found = []
     for row, score in zip(probabilities, scores or [None]*len(probabilities), strict=True):
-        order = np.argsort(-row, kind="stable").tolist()
+        order, unlike = np.argsort(-row, kind="stable").tolist(), score is not None and score > domain["threshold"]
         named = {vocab[index]: float(row[index]) for index in order}
-        found.append(Prediction(vocab[order[0]], order[0], named, score is not None and score > domain["threshold"], score))
+        found.append(Prediction(vocab[order[0]], order[0], named, unlike, score))
     return found
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #e52d3f16
@@ -425,7 +427,7 @@ def same_shape(
 ) -> bool:
     "Whether a shape is as wanted, or can be"
     if len(shape) != len(wanted): return False
-    return all(want is None or have == want or not isinstance(have, int) for have, want in zip(shape, wanted, strict=True))
+    return all(want in (None, have) or not isinstance(have, int) for have, want in zip(shape, wanted, strict=True))
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #4fd4faa7
 def broken_network(
@@ -439,7 +441,8 @@ def broken_network(
     wanted = {"pixels": [None, 3, *facts["preprocess"]["size"]], "probabilities": [None, len(facts["vocab"])]}
     if facts.get("domain"): wanted["features"] = [None, len(facts["domain"]["scale"])]
     for name, sizes in wanted.items():
-        if not same_shape(shapes[name], sizes): return f"{name!r} has the shape {shapes[name]}, and bundle.json asks for {sizes}"
+        if not same_shape(shapes[name], sizes):
+            return f"{name!r} has the shape {shapes[name]}, and bundle.json asks for {sizes}"
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #360f7385
 class Predictor(Preprocessor):
@@ -455,8 +458,8 @@ class Predictor(Preprocessor):
         self.facts, self.session, self.threads = facts, session, threads
         self.title, self.vocab, self.domain = facts.get("title", ""), facts["vocab"], facts.get("domain")
 
-    def run(self, pixels) -> list[np.ndarray]: # Probabilities of shape (pictures, classes), features of shape (pictures, features)
-        "Send pixels, of shape (pictures, height, width, 3), through the network"
+    def run(self, pixels) -> list[np.ndarray]: # Of shape (pictures, classes) and (pictures, features)
+        "Probabilities and features for pixels, of shape (pictures, height, width, 3)"
         values = np.ascontiguousarray(np.asarray(pixels).transpose(0, 3, 1, 2), dtype=np.float32)/255
         try: return self.session.run(["probabilities", "features"], {"pixels": values})
         except Exception as error: # ONNX Runtime has some ten kinds of its own
@@ -471,7 +474,7 @@ class Predictor(Preprocessor):
         return self.predictions([self.pixels(picture)])[0]
 
     def predict_batch(self, pictures, batch_size:int=32) -> list[Prediction]:
-        "What is in each picture, `batch_size` of them in memory at a time; raises `BadPicture` for the first that cannot be used"
+        "What is in each picture, `batch_size` of them in memory at a time; raises `BadPicture` for the first bad one"
         pictures, found = list(pictures), []
         with ThreadPoolExecutor(self.threads) as pool:
             for start in range(0, len(pictures), batch_size):
@@ -491,6 +494,6 @@ def load_bundle(
     try: session = start_session(model, threads)
     except Exception as error: # ONNX Runtime has some ten kinds of its own
         raise BadBundle(f"The model.onnx in {folder} cannot be loaded: {error}") from error
-    broken = broken_network(session, facts)
-    if broken: raise BadBundle(f"The model.onnx in {folder} does not fit its bundle.json: {broken}. Export it again.")
+    if broken := broken_network(session, facts):
+        raise BadBundle(f"The model.onnx in {folder} does not fit its bundle.json: {broken}. Export it again.")
     return Predictor(facts, session, threads, reduced, most_pixels)

@@ -26,8 +26,9 @@ def compare_bundles(
 ) -> dict: # {measure: value}
     "How much the answers of two bundles differ"
     pairs = list(zip(first.predict_batch(pictures), second.predict_batch(pictures), strict=True))
-    largest = max(abs(one.probabilities[name] - other.probabilities[name]) for one, other in pairs for name in one.probabilities)
     same = sum(one.label == other.label for one, other in pairs)
+    largest = max(abs(one.probabilities[name] - other.probabilities[name])
+                  for one, other in pairs for name in first.vocab)
     return {"pictures": len(pairs), "same label": same, "largest difference of a probability": round(largest, 4)}
 
 # %% ../../nbs/lib/apps/04_quantize.ipynb #5cd5311b
@@ -57,20 +58,21 @@ def quantized_model(
 def quantize_bundle(
     bundle:str|Path,  # Written by `export_bundle`
     dest:str|Path,    # New folder
-    pictures,         # Paths, bytes or PIL images of the usual kind: every other one sets the ranges, the rest measures the cost
+    pictures,         # Paths, bytes or PIL images of the usual kind: half of them set the ranges, half measure the cost
     *,
     overwrite:bool=False, # Replace a bundle that is already there
 ) -> Path: # The folder
     "Write a bundle that computes with 8 bits: smaller, faster, and a little different; the card says by how much"
     bundle, dest, pictures = Path(bundle), Path(dest), list(pictures)
     if len(pictures) < 16:
-        raise CourseError(f"`pictures` are {len(pictures)}; give at least 16, better 200, that the model was not trained on.")
+        raise CourseError(f"`pictures` are {len(pictures)}; give at least 16, better 200, that the model was not "
+                          "trained on.")
     exact = open_bundle(bundle)
     facts = deepcopy(exact.facts)
     if "rounding" in facts: raise CourseError(f"{bundle} computes with 8 bits already.")
     with bundle_folder(dest, overwrite) as folder:
-        model = quantized_model(bundle/"model.onnx", [exact.pixels(picture) for picture in pictures[::2]], folder.parent)
-        (folder/"model.onnx").write_bytes(model)
+        pixels = [exact.pixels(picture) for picture in pictures[::2]]
+        (folder/"model.onnx").write_bytes(quantized_model(bundle/"model.onnx", pixels, folder.parent))
         finish_bundle(folder, facts)
         facts["rounding"] = compare_bundles(exact, load_bundle(folder), pictures[1::2])
         finish_bundle(folder, facts)

@@ -63,8 +63,10 @@ REQUIREMENTS = {"gradio": ["gradio>=6.31,<7", *ANSWERING],
 GRADIO_VERSION, PYTHON_VERSION = "6.31.0", "3.12" # what a Space of Hugging Face installs
 
 # %% ../../nbs/lib/apps/11_served.ipynb #f27d1c53
-CLIENTS = {"clients/client.py": "client.template", "clients/client.sh": "client.sh", "clients/client.html": "client.html"}
-COPIED = {"gradio": {"test_page.py": "test_page.template"} | CLIENTS, "notebook": {"test_widgets.py": "test_widgets.template"}}
+CLIENTS = {"clients/client.py": "client.template", "clients/client.sh": "client.sh",
+           "clients/client.html": "client.html"}
+COPIED = {"gradio": {"test_page.py": "test_page.template"} | CLIENTS,
+          "notebook": {"test_widgets.py": "test_widgets.template"}}
 COPIED_ALWAYS = {"test_app.py": "test_app.template", ".gitattributes": "gitattributes", ".gitignore": "gitignore"}
 
 # %% ../../nbs/lib/apps/11_served.ipynb #26c0ffe9
@@ -80,7 +82,8 @@ def start_app(
     copy_bundle(Path(bundle), folder/"bundle", predictor.facts | {"title": predictor.title})
     write_text(folder/"predictor.py", standalone("predictor"))
     write_text(folder/"requirements.txt", "\n".join(REQUIREMENTS[kind]) + "\n")
-    write_text(folder/"README.md", app_readme(f"served/{kind}.md", predictor.title, predictor.vocab, python=PYTHON_VERSION, gradio=GRADIO_VERSION))
+    versions = {"python": PYTHON_VERSION, "gradio": GRADIO_VERSION}
+    write_text(folder/"README.md", app_readme(f"served/{kind}.md", predictor.title, predictor.vocab, **versions))
     for name, source in (COPIED_ALWAYS | COPIED[kind]).items():
         write_text(folder/name, asset(f"served/{source}").read_text(encoding="utf-8"))
     add_examples(examples, folder, predictor)

@@ -29,15 +29,16 @@ async def read_body(
     limit:int=SERVED_BYTES,  # Bytes that are allowed
     wait:float=BODY_SECONDS, # Seconds that are allowed
 ) -> bytes: # The whole body
-    "Read a body up to `limit` bytes; what is longer is refused before it is held in memory, what is slower is not waited for"
+    "Read a body up to `limit` bytes; what is longer is refused before it is held in memory, what is slower is given up"
     body = bytearray()
     try:
         async with asyncio.timeout(wait):
             async for part in request.stream():
-                if len(body) + len(part) > limit: raise HTTPException(413, f"A picture may have {limit:,} bytes at most.")
                 body += part
+                if len(body) > limit: raise HTTPException(413, f"A picture may have {limit:,} bytes at most.")
     except TimeoutError as error:
-        raise HTTPException(408, f"The picture did not arrive within {wait:g} seconds.", {"Connection": "close"}) from error
+        words = f"The picture did not arrive within {wait:g} seconds."
+        raise HTTPException(408, words, {"Connection": "close"}) from error
     return bytes(body)
 
 # %% ../../nbs/lib/apps/09_server.ipynb #d8379c41
@@ -68,5 +69,6 @@ def create_app(
     predictor = load_bundle(Path(folder or Path(__file__).parent)/"bundle", threads=1, most_pixels=SERVED_PIXELS)
     turns = anyio.CapacityLimiter(usable_cores())
     async def health(request): return JSONResponse({"labels": list(predictor.vocab)})
-    routes = [Route("/predict", partial(predict, predictor=predictor, turns=turns), methods=["POST"]), Route("/health", health)]
+    answer = partial(predict, predictor=predictor, turns=turns)
+    routes = [Route("/predict", answer, methods=["POST"]), Route("/health", health)]
     return Starlette(routes=routes, exception_handlers={HTTPException: error_as_json})

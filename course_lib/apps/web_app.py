@@ -1,4 +1,4 @@
-"""Turn a bundle into a folder of plain files that any host can serve: the model runs in the visitor's browser, on a phone too, and without a network after the first visit.
+"""Turn a bundle into a folder of plain files for any host: the model runs in the visitor's browser, offline too.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/apps/web_app.html.md"""
 
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageOps
 from .folder import app_folder
 from .parts import app_readme, class_list, open_for_app, save_examples
 from ..base.env import CourseError, asset
-from ..base.files import file_lock, sha256_of, staging_folder, write_json, write_text
+from ..base.files import disk_errors, file_lock, sha256_of, staging_folder, write_json, write_text
 from ..base.places import course_folder
 from ..base.web import reachable
 from ..data.fetch import Expected, check_file, download
@@ -28,6 +28,7 @@ SOURCES = ("package.json", "tsconfig.json", "tsconfig.worker.json")
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #b680c96c
 RUNTIME_VERSION = "1.30.0"
+PACKAGE = f"onnxruntime-web@{RUNTIME_VERSION}" # as npm calls it
 BY = f"the course for ONNX Runtime Web {RUNTIME_VERSION}"
 RUNTIME = {
     "onnxruntime-web.js": ("ort.wasm.bundle.min.mjs", Expected(
@@ -51,8 +52,8 @@ def copy_runtime(
         places = [folder/part/file for part in (".", "dist", "package/dist") for file in (original, name)]
         found = next((path for path in places if path.is_file()), None)
         if found is None:
-            raise CourseError(f"{folder} has no {original}. `runtime` must be the folder or the .tgz of onnxruntime-web "
-                              f"{RUNTIME_VERSION}, as `npm pack onnxruntime-web@{RUNTIME_VERSION}` makes it.")
+            raise CourseError(f"{folder} has no {original}. `runtime` must be the folder or the .tgz of "
+                              f"onnxruntime-web {RUNTIME_VERSION}, as `npm pack {PACKAGE}` makes it.")
         check_file(found, expected)
         shutil.copyfile(found, dest/name)
 
@@ -69,7 +70,8 @@ def unpack_runtime(
                     member = tar.extractfile(f"package/dist/{original}")
                     with open(Path(folder)/original, "wb") as file: shutil.copyfileobj(member, file)
         except (tarfile.TarError, KeyError, EOFError, AttributeError, OSError) as error:
-            raise CourseError(f"{archive.name} is not the archive of onnxruntime-web {RUNTIME_VERSION} ({type(error).__name__}).") from error
+            raise CourseError(f"{archive.name} is not the archive of onnxruntime-web {RUNTIME_VERSION} "
+                              f"({type(error).__name__}).") from error
         copy_runtime(Path(folder), dest)
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #5b0822ef
@@ -89,7 +91,8 @@ def from_npm(
     npm = shutil.which("npm")
     if npm is None: return False
     with tempfile.TemporaryDirectory() as folder:
-        try: done = subprocess.run([npm, "pack", f"onnxruntime-web@{RUNTIME_VERSION}", "--fetch-retries=0"], cwd=folder, capture_output=True, timeout=300)
+        command = [npm, "pack", PACKAGE, "--fetch-retries=0"]
+        try: done = subprocess.run(command, cwd=folder, capture_output=True, timeout=300)
         except subprocess.TimeoutExpired: return False
         archives = list(Path(folder).glob("*.tgz"))
         if done.returncode or not archives: return False
@@ -101,15 +104,17 @@ def fill_cache(
     home:Path, # Cache to fill
 ):
     "Fetch the runtime once; raises `CourseError` where it cannot be had"
-    with file_lock(home.with_suffix(".lock"), "Another process is fetching ONNX Runtime Web."):
+    busy = "Another process is fetching ONNX Runtime Web."
+    with disk_errors(home.parent), file_lock(home.with_suffix(".lock"), busy):
         if home.is_dir(): return # another process was faster
         with staging_folder(home) as folder:
             work = folder/"runtime"
             work.mkdir()
             if not (from_network(work) or from_npm(work)):
-                raise CourseError(f"ONNX Runtime Web {RUNTIME_VERSION} cannot be reached. Three ways out. (1) Connect to the network and "
-                                  f"run this again. (2) Where there is a network, run `npm pack onnxruntime-web@{RUNTIME_VERSION}`, bring the .tgz "
-                                  f"here and pass it as `runtime`. (3) Pass the folder of an app that you made before as `runtime`.")
+                raise CourseError(
+                    f"ONNX Runtime Web {RUNTIME_VERSION} cannot be reached. Three ways out. (1) Connect to the network "
+                    f"and run this again. (2) Where there is a network, run `npm pack {PACKAGE}`, bring the .tgz here "
+                    "and pass it as `runtime`. (3) Pass the folder of an app that you made before as `runtime`.")
             os.replace(work, home)
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #25c0ffe6
@@ -150,17 +155,20 @@ def draw_icon(
     return icon.resize((size, size), Image.Resampling.LANCZOS)
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #c41cd3fc
-ICONS = {"icon-180.png": (180, True), "icon-192.png": (192, False), "icon-512.png": (512, False), "icon-maskable.png": (512, True)}
+ICONS = {"icon-180.png": (180, True), "icon-192.png": (192, False), "icon-512.png": (512, False),
+         "icon-maskable.png": (512, True)} # {file: (pixels, whether it reaches to the edge)}
 
 def manifest(
     title:str,       # Title of the app
     description:str, # One sentence
 ) -> dict: # As a web app manifest wants it
     "What a phone needs to know to install the page"
-    icons = [{"src": name, "sizes": f"{size}x{size}", "type": "image/png", "purpose": "maskable" if "maskable" in name else "any"}
+    icons = [{"src": name, "sizes": f"{size}x{size}", "type": "image/png",
+              "purpose": "maskable" if "maskable" in name else "any"}
              for name, (size, _) in ICONS.items() if size > 180]
-    return {"name": title, "short_name": title[:24], "description": description, "lang": "en", "start_url": "./", "scope": "./",
-            "display": "standalone", "background_color": "#f6f7fb", "theme_color": "#f6f7fb", "icons": icons}
+    return {"name": title, "short_name": title[:24], "description": description, "lang": "en", "start_url": "./",
+            "scope": "./", "display": "standalone", "background_color": "#f6f7fb", "theme_color": "#f6f7fb",
+            "icons": icons}
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #a7d39942
 def integrity(
@@ -190,7 +198,8 @@ def inline_json(
     value, # Anything that JSON can hold
 ) -> str: # JSON that may stand in a `<script>`
     "JSON without a character that HTML would act on"
-    return json.dumps(value, ensure_ascii=False).replace("<", r"\u003c").replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")
+    unsafe = {"<": r"\u003c", "\u2028": r"\u2028", "\u2029": r"\u2029"}
+    return json.dumps(value, ensure_ascii=False).translate(str.maketrans(unsafe))
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #25c0ffee
 def import_map(
@@ -200,8 +209,8 @@ def import_map(
     "Where scripts find each other, and what they must be"
     addresses = {name: addressed(name, hashes[name]["sha256"]) for name in (*SCRIPTS, "onnxruntime-web.js")}
     names = {name: f"./{name}" for name in SCRIPTS} | {"onnxruntime-web.js": "onnxruntime-web"}
-    return inline_json({"imports": {names[name]: address for name, address in addresses.items()},
-                        "integrity": {address: integrity((folder/name).read_bytes()) for name, address in addresses.items()}})
+    hashes = {address: integrity((folder/name).read_bytes()) for name, address in addresses.items()}
+    return inline_json({"imports": {names[name]: address for name, address in addresses.items()}, "integrity": hashes})
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #44f10b64
 def policy(
@@ -209,8 +218,9 @@ def policy(
 ) -> str: # Content of the page's security policy
     "What the page may load: itself"
     digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
-    return (f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval' 'sha256-{digest}'; style-src 'self'; img-src 'self' blob:; "
-            "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'")
+    return (f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval' 'sha256-{digest}'; style-src 'self'; "
+            "img-src 'self' blob:; connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; "
+            "form-action 'none'")
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #f8785ea1
 FIXED = (*SCRIPTS, "style.css", "onnxruntime-web.LICENSE")
@@ -288,7 +298,7 @@ def make_web_app(
     title:str|None=None, # Title of the page; the bundle's by default
     examples=(),         # Paths of pictures that visitors may try
 ) -> Path: # The finished folder
-    "A static page that classifies pictures in the visitor's browser; push it to any host of plain files, again after an update"
+    "A static page that classifies pictures in the visitor's browser, for any host of plain files"
     bundle, predictor = Path(bundle), open_for_app(bundle, title)
     title, vocab = predictor.title, predictor.vocab
     description = f"Tells what is in a picture: {class_list(vocab)}."

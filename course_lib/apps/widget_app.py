@@ -21,7 +21,8 @@ def picked_picture(
     "The uploaded file; raises `BadPicture` where there is none, or where it is too large"
     if not upload.value: raise BadPicture("Choose a picture first.")
     picture = bytes(upload.value[-1]["content"])
-    if len(picture) > SERVED_BYTES: raise BadPicture(f"The file has {len(picture):,} bytes. A picture may have {SERVED_BYTES:,} at most.")
+    if len(picture) > SERVED_BYTES:
+        raise BadPicture(f"The file has {len(picture):,} bytes. A picture may have {SERVED_BYTES:,} at most.")
     return picture
 
 # %% ../../nbs/lib/apps/10_widget_app.ipynb #a9543c80
