@@ -16,7 +16,7 @@ from timing import ROUNDS, Way, compare
 from course_lib.pictures.download import Limits, download_all
 from course_lib.base.env import usable_cores
 from course_lib.pictures.gather import resize_all
-from course_lib.pictures.check import open_picture, small_copy
+from course_lib.pictures.reading import open_picture, small_copy
 
 CAMERA, SMALL = (4032, 3024), (200, 150) # Pixels; the first is 12 megapixels
 LARGE_COUNT = 24     # Photos of a camera in a round; 200 take the same time each, and two minutes a round

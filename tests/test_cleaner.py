@@ -10,10 +10,11 @@ import threading
 import pytest
 from PIL import Image
 
-from course_lib.pictures import aside as marked_files
+from course_lib.pictures import aside
 from course_lib.pictures.cleaner import Cleaner
 from course_lib.base.env import CourseError
-from course_lib.pictures.aside import home_of, locked, read_decisions, read_journal
+from course_lib.pictures.aside import aside_folder, change_lock, read_journal
+from course_lib.pictures.decisions import read_decisions
 from course_lib.pictures.scored import common_root
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -42,7 +43,7 @@ def cleaner(root): return Cleaner(rows_of(root), per_page=5)
 
 def tree(folder): return {path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
-def state(root): return tree(root), read_decisions(home_of(root)), [path for path in tree(home_of(root)) if "trash" in path]
+def state(root): return tree(root), read_decisions(root), [path for path in tree(aside_folder(root)) if "trash" in path]
 
 def mark_some(cleaner):
     for file, choice in {"black/black 1.png": "delete", "black/black 2.png": "teddy", "teddy/teddy 1.png": "wolf" if "wolf" in cleaner.classes else "grizzly",
@@ -172,8 +173,8 @@ def test_two_notebooks_do_not_lose_marks(tmp_path):
 
 
 def test_another_notebook_that_does_not_finish(cleaner, monkeypatch):
-    monkeypatch.setattr(marked_files, "LOCK_SECONDS", 0.05)
-    with locked(cleaner.home):
+    monkeypatch.setattr(aside, "LOCK_SECONDS", 0.05)
+    with change_lock(cleaner.root):
         for act in (lambda: cleaner.mark("black/same.png", "delete"), cleaner.apply, cleaner.undo):
             with pytest.raises(CourseError, match="Another notebook"): act()
     cleaner.mark("black/same.png", "delete")
@@ -271,7 +272,7 @@ def test_names_that_clash(root, cleaner, clash):
     before, contents = state(root), sorted(filter(None, tree(root).values()))
     assert words in repr(cleaner.summary()) and "nothing will be" in str(cleaner.summary())
     with pytest.raises(CourseError, match=words): cleaner.apply()
-    assert state(root) == before and not read_journal(cleaner.home)
+    assert state(root) == before and not read_journal(cleaner.root)
     cleaner.apply(rename=True)
     found = [content for content in (*tree(root).values(), *(tree(cleaner.home/"trash").values())) if content]
     assert sorted(found) == contents # Each picture is still there, once
@@ -300,7 +301,7 @@ def test_a_decision_for_a_file_that_vanished(root, cleaner):
 
 def test_nothing_to_do(root, cleaner):
     cleaner.mark("black/same.png", "keep")
-    assert cleaner.apply().moves == [] and "nothing marked" in repr(cleaner.apply()) and read_journal(cleaner.home) == []
+    assert cleaner.apply().moves == [] and "nothing marked" in repr(cleaner.apply()) and read_journal(cleaner.root) == []
     with pytest.raises(CourseError, match="nothing to undo"): cleaner.undo()
 
 
@@ -318,7 +319,7 @@ def test_newest_first(root, cleaner):
         assert cleaner.undo(number).number == number
         assert tree(root) == states[number - 1][0]
     cleaner.apply()
-    assert read_journal(cleaner.home)[-1].number == 4 # Numbers are not used twice
+    assert read_journal(cleaner.root)[-1].number == 4 # Numbers are not used twice
 
 
 def test_a_picture_that_moved_twice(root, cleaner):
@@ -398,7 +399,7 @@ def test_stopped_anywhere(tmp_path, monkeypatch, error, interrupted, back):
         before = state(root)
         if interrupted == "undo": cleaner.apply()
         happened = crash(monkeypatch, passes, error, getattr(cleaner, interrupted))
-        again, journal = Cleaner(rows_of(root), classes=["wolf"]), read_journal(cleaner.home)
+        again, journal = Cleaner(rows_of(root), classes=["wolf"]), read_journal(cleaner.root)
         if journal and journal[-1].unfinished:
             assert "was interrupted" in repr(again)
             with pytest.raises(CourseError, match="was interrupted"): again.mark("grizzly/same.png", "delete")
@@ -576,7 +577,7 @@ def test_an_interrupted_apply_is_finished(root, cleaner, monkeypatch):
     fresh.buttons["apply"].click()
     assert fresh.buttons["confirm"].description == "Finish it"
     fresh.buttons["confirm"].click()
-    assert read_journal(cleaner.home)[-1].state == "applied"
+    assert read_journal(cleaner.root)[-1].state == "applied"
 
 
 def test_what_goes_wrong_is_said(cleaner, monkeypatch):

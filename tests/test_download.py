@@ -12,7 +12,8 @@ from misbehaving import bomb, photo
 from PIL import Image
 
 from course_lib.pictures import download
-from course_lib.pictures.download import INDEX, Limits, Refused, Web, checked_url, download_all, fetch, is_public, lanes
+from course_lib.pictures.download import (
+    INDEX, Limits, Refused, Web, checked_url, download_all, fetch, is_public, queues_by_host)
 from course_lib.base.env import CourseError
 from course_lib.pictures.search import ImageRecord
 
@@ -395,5 +396,5 @@ def test_report_escapes_what_strangers_wrote(trouble, tmp_path):
 
 
 def test_lanes_serve_all_servers_first():
-    order = [waiting[0] for waiting in lanes(["http://a/1", "http://a/2", "http://A/3", "http://b/1", "http://c/1", "http://c/2"], QUICK)]
+    order = [waiting[0] for waiting in queues_by_host(["http://a/1", "http://a/2", "http://A/3", "http://b/1", "http://c/1", "http://c/2"], QUICK)]
     assert order == ["http://a/1", "http://b/1", "http://c/1", "http://a/1", "http://c/1"]

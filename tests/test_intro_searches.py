@@ -17,9 +17,9 @@ from PIL import Image
 
 from course_lib.base.env import CourseError
 from course_lib.pictures.gather import build_dataset, read_credits
-from course_lib.pictures.check import read_log
+from course_lib.pictures.aside import read_rejected
 from course_lib.tools.runner import execute, is_run, kernel_environment
-from course_lib.pictures.search import Manners
+from course_lib.pictures.search import RetryPolicy
 from course_lib.data.standin_photos import draw_bear, draw_street
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +61,7 @@ import functools, sys, types
 import requests
 from course_lib.pictures import download
 from course_lib.pictures import gather as images
-from course_lib.pictures.search import Manners
+from course_lib.pictures.search import RetryPolicy
 
 class RatelimitException(Exception): "As `ddgs` has it"
 
@@ -74,17 +74,17 @@ class DDGS:
 
 sys.modules["ddgs"] = types.SimpleNamespace(DDGS=DDGS)
 images.build_dataset = functools.partial(images.build_dataset, allow_hosts=["HOST"], openverse="SERVER/openverse",
-                                         commons="SERVER/commons", manners=Manners(pause=0.01, timeouts=(5, 5)))
+                                         commons="SERVER/commons", retry=RetryPolicy(pause=0.01, timeouts=(5, 5)))
 '''
 
 STOP = '''
 kept = []
-def note(dest, url, file, really=download.note):
+def note(dest, url, file, really=download.add_to_index):
     really(dest, url, file)
     kept.append(url)
     if len(kept) == 5: raise KeyboardInterrupt
 
-download.note = note
+download.add_to_index = note
 '''
 
 STATE = '''{"classes": list(dls.vocab), "files": sorted(map(str, [*dls.train_ds.items, *dls.valid_ds.items])), "error": float(final_error),
@@ -220,7 +220,7 @@ def test_photos_are_small_checked_and_attributed(lucky):
     sizes = {Image.open(file).size for file in files}
     assert sizes == {(400, 300), (128, 128)} # streets were 640 by 480
     root = files[0].parents[1]
-    assert [row["kind"] for row in read_log(root)] == ["two labels"] * 2 # one photo was found for both classes
+    assert [row["kind"] for row in read_rejected(root)] == ["two labels"] * 2 # one photo was found for both classes
     licences = {(row["provider"], row["licence"]) for file, row in read_credits(root).items() if root/file in files}
     assert licences == {("duckduckgo", ""), ("openverse", "CC BY-SA 2.0")}
 
@@ -273,7 +273,7 @@ def gather(server, tmp_path, monkeypatch, capsys):
 
     def run(searches, found):
         server.say("openverse", (200, {}, lambda question: openverse_results(hits(server, question["q"], range(found.get(question["q"], 0))))))
-        build = partial(build_dataset, allow_hosts=[server.host], openverse=server.url("openverse"), manners=Manners(pause=0.001),
+        build = partial(build_dataset, allow_hosts=[server.host], openverse=server.url("openverse"), retry=RetryPolicy(pause=0.001),
                         providers=["openverse"])
         lesson = SimpleNamespace(pick=lambda full, quick: quick)
         names = {"build_dataset": build, "lesson": lesson, "Path": Path, "CourseError": CourseError, "MY_SEARCHES": searches,

@@ -13,8 +13,9 @@ from PIL import Image, ImageEnhance
 
 from course_lib.pictures import check as picture_check
 from course_lib.base.env import CourseError
-from course_lib.pictures.check import (KINDS, LOG, REJECTED, Picture, Unusable, check_images, fingerprint, open_picture, picture_files, read_log,
-                                      rejected_folder, restore, small_copy, twin_faults)
+from course_lib.pictures.aside import aside_folder, read_journal, read_rejected, restore
+from course_lib.pictures.check import FAULT_KINDS, REJECTED, PictureInfo, check_images, duplicate_faults, fingerprint
+from course_lib.pictures.reading import Unusable, open_picture, picture_files, small_copy
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -208,8 +209,8 @@ def test_a_bad_picture_is_not_the_one_that_stays(tmp_path):
 def test_who_is_like_a_copy_that_goes_may_stay():
     "b is like a and like c, yet a and c are not alike"
     looks = {"a.jpg": (1, 0), "b.jpg": (0.9, 0.43), "c.jpg": (0.62, 0.78)}
-    pictures = [Picture(name, (), 300 - number, np.array(look)) for number, (name, look) in enumerate(looks.items())]
-    assert [(fault.file, fault.other) for fault in twin_faults(pictures)] == [("b.jpg", "a.jpg")]
+    pictures = [PictureInfo(name, (), 300 - number, np.array(look)) for number, (name, look) in enumerate(looks.items())]
+    assert [(fault.file, fault.other) for fault in duplicate_faults(pictures)] == [("b.jpg", "a.jpg")]
 
 
 def test_nearly_plain_pictures_are_not_compared(tmp_path):
@@ -222,12 +223,12 @@ def test_nearly_plain_pictures_are_not_compared(tmp_path):
 
 def test_the_bound_of_likeness_is_the_readers(tmp_path):
     save(scene(1), tmp_path/"a.png"); save(scene(1), tmp_path/"b.png")
-    assert check_images(tmp_path, alike=1.1).faults == [] and len(check_images(tmp_path, alike=0.99).faults) == 1
+    assert check_images(tmp_path, similarity=1.1).faults == [] and len(check_images(tmp_path, similarity=0.99).faults) == 1
 
 
 def test_blocks_of_the_comparison_agree():
     prints = np.stack([fingerprint(scene(seed % 7)) for seed in range(20)])
-    pairs = [list(picture_check.alike_pairs(prints, rows=rows)) for rows in (1, 3, 20, 999)]
+    pairs = [list(picture_check.similar_pairs(prints, rows=rows)) for rows in (1, 3, 20, 999)]
     assert pairs[0] == pairs[1] == pairs[2] == pairs[3] and (0, 7) in pairs[0] and len(pairs[0]) == 6*3 + 1
 
 
@@ -267,12 +268,12 @@ def test_a_picture_that_vanishes_meanwhile(tmp_path, monkeypatch):
 
 # Threads
 
-@pytest.mark.parametrize("bytes_each, expected", [(1000, False), (picture_check.LARGE, True)])
+@pytest.mark.parametrize("bytes_each, expected", [(1000, False), (picture_check.LARGE_FILE, True)])
 def test_threads_only_for_large_files(tmp_path, monkeypatch, bytes_each, expected):
     monkeypatch.setattr(picture_check, "usable_cores", lambda: 2)
     files = [tmp_path/f"{number}" for number in range(4)]
     for file in files: file.write_bytes(bytes(bytes_each))
-    names = picture_check.for_each_picture(lambda file: threading.current_thread() is not threading.main_thread(), files, "x")
+    names = picture_check.map_pictures(lambda file: threading.current_thread() is not threading.main_thread(), files, "x")
     assert names == [expected]*4
 
 
@@ -294,17 +295,18 @@ def test_reject_and_restore(mixed):
     before, report = everything(mixed), check_images(mixed)
     moved = report.reject()
     assert sorted(everything(mixed)) == ["bird/good.png", "cat/phone.jpg"]
-    assert sorted(everything(rejected_folder(mixed))) == ["bird/copy.png", "cat/broken.jpg", LOG] and len(moved) == 2
-    assert {(row["file"], row["kind"]) for row in read_log(mixed)} == {("bird/copy.png", "duplicate"), ("cat/broken.jpg", "unreadable")}
-    assert all(row["why"] for row in read_log(mixed))
+    assert sorted(everything(aside_folder(mixed)/"trash"/"1")) == ["bird/copy.png", "cat/broken.jpg"] and len(moved) == 2
+    assert {path.name for path in mixed.parent.iterdir()} - {"home"} == {"photos", "photos-cleaning"} # One folder beside it
+    assert {(row["file"], row["kind"]) for row in read_rejected(mixed)} == {("bird/copy.png", "duplicate"), ("cat/broken.jpg", "unreadable")}
+    assert all(row["why"] for row in read_rejected(mixed))
     assert report.reject() == []
     assert sorted(restore(mixed)) == sorted(mixed/file for file in ("bird/copy.png", "cat/broken.jpg"))
-    assert everything(mixed) == before and read_log(mixed) == [] and restore(mixed) == []
+    assert everything(mixed) == before and read_rejected(mixed) == [] and restore(mixed) == []
 
 
 def test_rejected_pictures_are_out_of_reach_of_training(mixed):
     check_images(mixed).reject()
-    assert not rejected_folder(mixed).is_relative_to(mixed) and {file.name for file in picture_files(mixed)} == {"good.png", "phone.jpg"}
+    assert not aside_folder(mixed).is_relative_to(mixed) and {file.name for file in picture_files(mixed)} == {"good.png", "phone.jpg"}
 
 
 @pytest.mark.parametrize("kinds, left", [("duplicate", 3), (["turned", "unreadable"], 2), ((), 4)])
@@ -315,7 +317,7 @@ def test_kinds_to_reject(mixed, kinds, left):
 
 def test_restore_some(mixed):
     check_images(mixed).reject()
-    assert restore(mixed, ["bird/copy.png"]) == [mixed/"bird"/"copy.png"] and len(read_log(mixed)) == 1
+    assert restore(mixed, ["bird/copy.png"]) == [mixed/"bird"/"copy.png"] and len(read_rejected(mixed)) == 1
     assert restore(mixed, "cat/broken.jpg") == [mixed/"cat"/"broken.jpg"]
     with pytest.raises(CourseError, match="nothing.png is not among the 0 rejected"): restore(mixed, ["nothing.png"])
 
@@ -334,17 +336,19 @@ def test_nothing_is_written_over(mixed):
 def test_a_reason_is_noted_before_a_picture_moves(mixed, monkeypatch):
     def killed(*args): raise KeyboardInterrupt
     report = check_images(mixed)
-    monkeypatch.setattr(os, "replace", killed)
+    monkeypatch.setattr(os, "rename", killed)
     with pytest.raises(KeyboardInterrupt): report.reject()
     monkeypatch.undo()
-    assert len(everything(mixed)) == 4 and len(read_log(mixed)) == 1 and restore(mixed) == []
+    [change] = read_journal(mixed)
+    assert len(everything(mixed)) == 4 and [move.kind for move in change.moves] == ["unreadable", "duplicate"] and change.unfinished
 
 
-def test_a_full_disk(mixed, monkeypatch):
+@pytest.mark.parametrize("call, words", [("replace", "is full"), ("rename", "No space left on device.*Nothing is lost")])
+def test_a_full_disk(mixed, monkeypatch, call, words):
     def full(*args): raise OSError(errno.ENOSPC, "No space left on device")
     report = check_images(mixed)
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(CourseError, match="is full"): report.reject()
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(CourseError, match=words): report.reject()
     assert len(everything(mixed)) == 4
 
 
@@ -370,7 +374,7 @@ def test_texts(mixed):
     assert str(report) == "photos: 4 pictures, 1 unreadable, 1 duplicate, 1 turned"
     assert "  unreadable cat/broken.jpg: the file is empty" in repr(report)
     assert list(report.table()) == ["file", "kind", "why", "other"] and len(report.table()) == 3
-    assert set(KINDS) > set(REJECTED)
+    assert set(FAULT_KINDS) > set(REJECTED)
 
 
 def test_table_of_pictures(mixed):

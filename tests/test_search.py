@@ -1,5 +1,6 @@
 "Search services that refuse, fail, lie or help"
 import json
+import os
 import sys
 import time
 import types
@@ -12,10 +13,10 @@ from misbehaving import commons_results, duckduckgo_results, openverse_results
 
 from course_lib.pictures import search
 from course_lib.base.env import CourseError
-from course_lib.pictures.search import ImageRecord, Manners, search_images
+from course_lib.pictures.search import ImageRecord, RetryPolicy, search_images
 
 trouble, fake_ddgs = misbehaving.trouble, misbehaving.fake_ddgs # fixtures
-QUICK = Manners(pause=0.01, tries=3, longest_wait=0.5, seconds=4, timeouts=(2, 2))
+QUICK = RetryPolicy(pause=0.01, tries=3, longest_wait=0.5, seconds=4, timeouts=(2, 2))
 NO_RESULTS = Exception("No results found.")
 
 
@@ -29,7 +30,7 @@ def calm(home, fake_ddgs, monkeypatch):
 def urls(who, count): return [f"https://example.org/{who}/{number}.jpg" for number in range(count)]
 
 def ask(trouble, term="robin", count=9, **more):
-    return search_images(term, count, **({"manners": QUICK, "openverse": trouble.url("openverse"), "commons": trouble.url("commons")} | more))
+    return search_images(term, count, **({"retry": QUICK, "openverse": trouble.url("openverse"), "commons": trouble.url("commons")} | more))
 
 def outcome(found, provider): return next(attempt for attempt in found.attempts if attempt.provider == provider)
 
@@ -102,7 +103,7 @@ def test_refusal_for_ever_leaves_the_others(trouble, refusal):
 def test_retry_after_is_respected(trouble):
     trouble.say("openverse", (429, {"Retry-After": "1"}, {}), (200, {}, openverse_results(urls("o", 1))))
     start = time.monotonic()
-    ask(trouble, providers=["openverse"], manners=Manners(pause=0.01, longest_wait=2, seconds=5))
+    ask(trouble, providers=["openverse"], retry=RetryPolicy(pause=0.01, longest_wait=2, seconds=5))
     assert 1 <= time.monotonic() - start < 4
 
 
@@ -136,7 +137,7 @@ def test_a_refusal_is_forgotten_after_a_while(trouble, monkeypatch):
 def test_pauses_between_requests(trouble):
     trouble.say("openverse", *[(200, {}, openverse_results(urls(page, 20), pages=9)) for page in "abc"])
     start = time.monotonic()
-    found = ask(trouble, count=60, providers=["openverse"], manners=Manners(pause=0.2))
+    found = ask(trouble, count=60, providers=["openverse"], retry=RetryPolicy(pause=0.2))
     assert len(found) == 60 and 0.4 <= time.monotonic() - start < 3
 
 
@@ -162,8 +163,8 @@ def test_answer_that_is_too_long(trouble, monkeypatch):
                                          ("broken", "answered 500"), ("reset", "broke off its answer"), ("missing", "answered 404"), ("endless", "more than 8,388,608 bytes")])
 def test_faults_of_the_network(trouble, name, words):
     silence, seconds = 0.1 if name == "silent" else 2, 0.5 if "drip" in name else 4
-    start, manners = time.monotonic(), Manners(pause=0.01, seconds=seconds, timeouts=(2, silence))
-    with pytest.raises(CourseError, match=words): ask(trouble, providers=["openverse"], openverse=trouble.url(name), manners=manners)
+    start, retry = time.monotonic(), RetryPolicy(pause=0.01, seconds=seconds, timeouts=(2, silence))
+    with pytest.raises(CourseError, match=words): ask(trouble, providers=["openverse"], openverse=trouble.url(name), retry=retry)
     assert time.monotonic() - start < 4
 
 
@@ -329,7 +330,7 @@ def test_spoilt_memory_is_asked_for_again(trouble, home, spoil):
 def test_full_disk_is_told(trouble, monkeypatch):
     import errno
     def full(*_): raise OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(search.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     trouble.say("openverse", (200, {}, openverse_results(urls("o", 2))))
     with pytest.raises(CourseError, match="is full"): ask(trouble, providers=["openverse"])
 
