@@ -14,7 +14,7 @@ from fastai.vision.all import (DataLoaders, Learner, Normalize, PILImage, create
 
 from .lesson.start import Weights
 from .base.env import CourseError
-from .pictures.check import turn_needed
+from .pictures.reading import turn_needed
 
 # %% ../nbs/01_intro.ipynb #transfer-learner
 def transfer_learner(
