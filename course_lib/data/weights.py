@@ -8,16 +8,16 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/data/weights.html.md"""
 __all__ = ['NETWORK', 'PACKAGE', 'WEIGHTS_SHA256', 'network_name', 'pretrained', 'frozen_features']
 
 # %% ../../nbs/lib/data/05_weights.ipynb #weights-03
-import hashlib, json
+import hashlib, json, re
 from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 
 from ..base.env import CourseError, did_you_mean, keep_memory, usable_cores
 from ..base.files import atomic_write, disk_errors, file_lock, sha256_of, staging_folder, write_json
-from ..base.places import course_folder, fastai_folder
+from ..base.places import course_folder
 from ..base.web import progress_bar, reachable, with_timeout
-from .sets import datasets, get_data, locate
+from .sets import get_data, locate
 
 # %% ../../nbs/lib/data/05_weights.ipynb #weights-07
 NETWORK = "tf_efficientnet_lite0" # timm's name of the house network
@@ -156,6 +156,8 @@ def text_network(
     network:bool, # Whether a web server may be asked
 ) -> str|None: # A name or a folder for `AutoModel.from_pretrained`, or None where it is out of reach
     "A text network of the hub, if it is on this machine, on the hub, or in a mirror"
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
+        raise CourseError(f"{name!r} is no name of a network. On the hub it would be like 'sentence-transformers/all-MiniLM-L6-v2', in timm like 'resnet18'.")
     if in_hub_cache(name, "config.json"): return name
     if network and reachable(HUB):
         check_hub_name(name)
