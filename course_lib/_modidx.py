@@ -1982,4 +1982,12 @@ d = { 'settings': { 'branch': 'main',
                                                                                    'course_lib/tools/runner.py'),
                                          'course_lib.tools.runner.success_text': ( 'lib/tools/runner.html#success_text',
                                                                                    'course_lib/tools/runner.py'),
-                                         'course_lib.tools.runner.told': ('lib/tools/runner.html#told', 'course_lib/tools/runner.py')}}}
+                                         'course_lib.tools.runner.told': ('lib/tools/runner.html#told', 'course_lib/tools/runner.py')},
+            'course_lib.tools.work': { 'course_lib.tools.work.Update': ('lib/tools/work.html#update', 'course_lib/tools/work.py'),
+                                       'course_lib.tools.work.Update.__str__': ( 'lib/tools/work.html#update.__str__',
+                                                                                 'course_lib/tools/work.py'),
+                                       'course_lib.tools.work.copy_page': ('lib/tools/work.html#copy_page', 'course_lib/tools/work.py'),
+                                       'course_lib.tools.work.pages_of': ('lib/tools/work.html#pages_of', 'course_lib/tools/work.py'),
+                                       'course_lib.tools.work.read_note': ('lib/tools/work.html#read_note', 'course_lib/tools/work.py'),
+                                       'course_lib.tools.work.update_page': ('lib/tools/work.html#update_page', 'course_lib/tools/work.py'),
+                                       'course_lib.tools.work.work_in': ('lib/tools/work.html#work_in', 'course_lib/tools/work.py')}}}
