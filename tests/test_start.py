@@ -6,6 +6,7 @@ import pytest
 from conftest import manifest, tgz
 
 from course_lib.data import sets
+from course_lib.data import weights
 from course_lib.lesson import start as core
 from course_lib.base.env import CourseError
 from course_lib.base.catalogue import find_lesson
@@ -18,7 +19,7 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path/"fastai"))
     for name in ("COURSE_MODE", "COURSE_DATA_MIRROR", "COURSE_SAVE", "CI", "IN_TEST"): monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("course_lib.data.sources.reachable", lambda url: False)
-    monkeypatch.setattr("course_lib.lesson.start.reachable", lambda url: False)
+    monkeypatch.setattr("course_lib.data.weights.reachable", lambda url: False)
 
 
 def test_out_of_reach_becomes_quick_and_says_so(capsys):
@@ -116,24 +117,17 @@ def test_expected_cost_adds_what_is_still_to_come():
     assert f"about {info.full_minutes_cpu} minutes" in core.expected_cost(info, "full", False, lambda name: Located("cache"))
 
 
-@pytest.mark.parametrize("reach, located, expected", [
-    (True, None, ("resnet18", True)), (False, None, ("resnet18", False)), (False, "mirror", ("squeezenet1_0", False))])
-def test_weights(reach, located, expected, monkeypatch, tmp_path):
-    import torch
-    file = tmp_path/"weights.pth"; torch.save({"a": torch.ones(1)}, file)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(core, "reachable", lambda url: reach)
-    monkeypatch.setattr(core, "get_weights", lambda name, source: file)
-    find = lambda name: Located(located) if located else None
-    found = core.Lesson(find_lesson("04"), "full", find=find).weights("resnet18")
-    assert (found.architecture, found.pretrained) == expected
-    assert (found.state is not None) == (located is not None)
+def test_quick_mode_asks_no_server_for_weights(home, monkeypatch):
+    def forbidden(url): raise AssertionError("no server may be asked")
+    monkeypatch.setattr(weights, "reachable", forbidden)
+    lesson = core.Lesson(find_lesson("04"), "quick")
+    assert lesson.pretrained("tf_efficientnet_lite0").startswith("local-dir:")
+    assert lesson.pretrained("convnext_tiny.fb_in22k", required=False) is None
 
 
-def test_quick_mode_never_asks_for_weights(monkeypatch):
-    def forbidden(*names): raise AssertionError("quick mode must not look for weights")
-    monkeypatch.setattr(core, "reachable", forbidden)
-    assert core.Lesson(find_lesson("04"), "quick", find=forbidden).weights("resnet18").pretrained is False
+def test_quick_mode_has_a_tiny_network_for_text_and_says_so(home, capsys):
+    folder = core.Lesson(find_lesson("04"), "quick").pretrained("sentence-transformers/all-MiniLM-L6-v2")
+    assert folder.endswith("tiny-bert-v1") and "random weights" in capsys.readouterr().out
 
 
 def test_comparable_needs_real_data():
