@@ -6,7 +6,7 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/base/files.html.md"""
 
 # %% auto #0
 __all__ = ['size_words', 'sha256_of', 'disk_errors', 'need_space', 'safe_path', 'atomic_write', 'write_text', 'write_json',
-           'read_json', 'staging_folder', 'file_lock']
+           'read_json', 'staging_folder', 'restore_folder', 'replace_folder', 'file_lock']
 
 # %% ../../nbs/lib/base/02_files.ipynb #081d528c
 import errno, hashlib, json, os, shutil, tempfile
@@ -128,6 +128,34 @@ def staging_folder(
     folder = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", suffix=".unpacking", dir=dest.parent))
     try: yield folder
     finally: shutil.rmtree(folder)
+
+# %% ../../nbs/lib/base/02_files.ipynb #filerep1
+def old_folder(
+    dest:Path, # A folder that another one shall replace
+) -> Path: # Beside it
+    "Where a folder waits while another takes its place"
+    return dest.with_name(f".{dest.name}.old")
+
+# %% ../../nbs/lib/base/02_files.ipynb #filerep5
+def restore_folder(
+    dest:Path, # Where a folder belongs
+):
+    "Give a folder its place back where `replace_folder` was killed before another one had it"
+    if old_folder(dest).exists() and not os.path.lexists(dest): os.replace(old_folder(dest), dest)
+
+# %% ../../nbs/lib/base/02_files.ipynb #filerep7
+def replace_folder(
+    new:Path,  # Complete, and in a `staging_folder` of `dest`
+    dest:Path, # Its place
+):
+    "Put a folder in the place of another; where this is killed, the next call goes on with one of the two"
+    restore_folder(dest)
+    old = old_folder(dest)
+    if old.exists(): os.replace(old, new.with_name(f"{new.name}.old")) # a call was killed just before its end
+    if os.path.lexists(dest): os.replace(dest, old)
+    try: os.replace(new, dest)
+    finally: restore_folder(dest)
+    if old.exists(): os.replace(old, new)
 
 # %% ../../nbs/lib/base/02_files.ipynb #a82f068f
 @contextmanager

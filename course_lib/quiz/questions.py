@@ -8,7 +8,7 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/quiz/questions.html.md"""
 __all__ = ['Quiz', 'load_quiz', 'answers_markdown', 'show_quiz']
 
 # %% ../../nbs/lib/quiz/01_questions.ipynb #495e40a3
-import os, random
+import os, random, re
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -230,6 +230,15 @@ COLORS = {f"--jq-{name}": color for name, color in {
     "numeric-input-bg": "#555555", "numeric-input-label": "currentcolor",
     "correct-color": "#188038", "incorrect-color": "#d93025"}.items()}
 
+# %% ../../nbs/lib/quiz/01_questions.ipynb #field-labels
+TIE_LABELS = """
+(function tie_labels() {
+  const frame = document.getElementById("FRAME");
+  if (!frame || !frame.querySelector(".Quiz")) return setTimeout(tie_labels, 200);
+  for (const label of frame.querySelectorAll(".InpLabel")) label.htmlFor = label.nextElementSibling.id;
+})();
+"""
+
 # %% ../../nbs/lib/quiz/01_questions.ipynb #2059c3b0
 def rendered(
     quiz:Quiz, # Any quiz
@@ -244,8 +253,9 @@ def rendered(
     if not captured.outputs:
         raise CourseError(f"A quiz to click needs a notebook. Here, use `print(answers_markdown(load_quiz({quiz.lesson!r})))`.")
     html, script = (output.data for output in captured.outputs)
-    html = html["text/html"]
-    return html + "</div>"*(html.count("<div") - html.count("</div>")), script["application/javascript"]
+    html, script = html["text/html"], script["application/javascript"]
+    if any(not q.clicked for q in quiz.questions): script += TIE_LABELS.replace("FRAME", re.search('id="(.*?)"', html)[1])
+    return html + "</div>"*(html.count("<div") - html.count("</div>")), script
 
 # %% ../../nbs/lib/quiz/01_questions.ipynb #needs-script
 IN_PAGE = [] # One entry once the shared script is on the page that is being kept
