@@ -18,7 +18,7 @@ from conftest import manifest, tgz
 
 from course_lib.base import files
 from course_lib.data import fetch, get, sets, sources
-from course_lib.data.get import copy_folder, data_table, get_data, get_weights, remove_data
+from course_lib.data.get import copy_folder, data_table, get_data, remove_data
 from course_lib.data.sets import data_path, datasets, find_dataset
 from course_lib.data.sources import Locator, Source, locate
 from course_lib.data.receipts import provenance, verify_data
@@ -26,10 +26,8 @@ from course_lib.base.env import CourseError
 
 ADULT = tgz([("adult_sample/adult.csv", b"age,salary\n49,>=50k\n")])
 PETS_PART = tgz([(f"oxford-iiit-pet-mini/images/{number}.jpg", b"x") for number in range(3)])
-WEIGHTS = b"not really weights"
 ARCHIVES = {"ADULT_SAMPLE": ("adult_sample.tgz", ADULT, "adult_sample/"),
-            "PETS (mini)": ("oxford-iiit-pet-mini.tgz", PETS_PART, "oxford-iiit-pet-mini/"),
-            "squeezenet1_0 weights": ("weights/squeezenet.pth", WEIGHTS, None)}
+            "PETS (mini)": ("oxford-iiit-pet-mini.tgz", PETS_PART, "oxford-iiit-pet-mini/")}
 FILES = {file: content for file, content, _ in ARCHIVES.values()} | {"manifest.json": manifest(ARCHIVES)}
 
 
@@ -76,7 +74,7 @@ def left_over(home):
 def test_names(name): assert find_dataset(name).key == "mnist_sample"
 
 
-@pytest.mark.parametrize("call", [get_data, locate, provenance, verify_data, remove_data, data_path, get_weights])
+@pytest.mark.parametrize("call", [get_data, locate, provenance, verify_data, remove_data, data_path])
 def test_unknown_name(home, call):
     with pytest.raises(CourseError, match="no data set called 'mnist_smaple'. Did you mean 'mnist_sample'"): call("mnist_smaple")
 
@@ -134,16 +132,6 @@ def test_publisher_where_the_mirror_has_it_not(publisher, mirror):
     (mirror/"manifest.json").write_text("[]")
     get_data("adult_sample")
     assert provenance("adult_sample")["source"] == "publisher"
-
-
-def test_weights_go_to_the_models_folder(mirror, home):
-    path = get_weights("squeezenet1_0")
-    assert path == home.parent/"models"/"squeezenet1_0-deepcomp-64e3ed43.pth" and path.read_bytes() == WEIGHTS
-    assert verify_data("squeezenet1_0").ok and provenance("squeezenet1_0")["source"] == "mirror"
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-    remove_data("squeezenet1_0")
-    assert not path.exists()
-    with pytest.raises(CourseError, match="Weights: squeezenet1_0"): get_weights("adult_sample")
 
 
 # Parts
@@ -207,7 +195,7 @@ def test_network_that_swallows_packets(home, monkeypatch):
 
 
 @pytest.mark.parametrize(("setting", "words"), [("nowhere", "is not a folder"), ("ftp://example.org/data", "must be a folder or an http"),
-                                                ("mirror/weights", "holds no manifest.json"), ("mirror/adult_sample.tgz", "is not a folder")])
+                                                ("mirror/empty", "holds no manifest.json"), ("mirror/adult_sample.tgz", "is not a folder")])
 def test_wrong_setting_of_the_mirror(mirror, monkeypatch, setting, words):
     monkeypatch.setenv("COURSE_DATA_MIRROR", setting if "://" in setting else str(mirror.parent/setting))
     for call in (locate, get_data):

@@ -63,7 +63,7 @@ def count_files(
     path:Path, # Folder, or a single file
 ) -> int: # Files in it and below
     "Count files; remembered while this process lives"
-    return 1 if path.is_file() else sum(len(files) for _, _, files in os.walk(path))
+    return sum(len(files) for _, _, files in os.walk(path))
 
 # %% ../../nbs/lib/data/03_receipts.ipynb #59696db7
 def check_count(
@@ -123,14 +123,13 @@ def read_sums(
 
 # %% ../../nbs/lib/data/03_receipts.ipynb #a0f5379d
 def present_sums(
-    path:Path, # Folder of a set, or its file
+    path:Path, # Folder of a set
 ) -> dict[str, str]: # {path: sum} of what is there now
     "Read every file of a set and compute its sum"
-    top = path.parent if path.is_file() else path
-    files, sums = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()], {}
+    files, sums = [file for file in path.rglob("*") if file.is_file()], {}
     for file in files:
         with open(file, "rb") as opened: digest = hashlib.file_digest(opened, "sha256")
-        sums[file.relative_to(top).as_posix()] = file_sum(digest)
+        sums[file.relative_to(path).as_posix()] = file_sum(digest)
     return sums
 
 # %% ../../nbs/lib/data/03_receipts.ipynb #d0d62df4

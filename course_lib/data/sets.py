@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..base.env import CourseError, asset, did_you_mean
-from ..base.places import fastai_folder
+from ..base.places import data_home
 
 # %% ../../nbs/lib/data/01_sets.ipynb #d8dc088c
 @dataclass(frozen=True)
@@ -24,12 +24,11 @@ class Dataset:
     key:str         # Name in this course, as in `lesson.data("mnist_sample")`
     fastai_name:str # Name in fastai's `URLs`, or ''
     mirror_name:str # Name in the manifest of a mirror, or ''
-    kind:str        # 'data' (a folder) or 'weights' (a file)
     part_of:str     # Key of the full set of which this is a part, or ''
     description:str # One line
     publisher:str   # Who made it
     terms:str       # Licence or terms of use
-    path:str        # Name of its folder below the data folder, or of its file below the models folder
+    path:str        # Name of its folder below the data folder
     mirror_file:str # Name of its archive in a mirror
     url:str         # Publisher's archive, or ''
     bytes:int       # Size of the archive
@@ -67,10 +66,9 @@ def parts_of(
 # %% ../../nbs/lib/data/01_sets.ipynb #e5aa6701
 def data_path(
     name:str, # Name of a set
-) -> Path: # Its folder, or file for weights, whether or not it is there
+) -> Path: # Its folder, whether or not it is there
     "Where a set lies once it has been fetched"
-    dataset = find_dataset(name)
-    return fastai_folder("model" if dataset.kind == "weights" else "data")/dataset.path
+    return data_home()/find_dataset(name).path
 
 # %% ../../nbs/lib/data/01_sets.ipynb #4d1029f0
 def archive_name(

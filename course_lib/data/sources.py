@@ -88,7 +88,7 @@ def mirror_file(
     entry = next((e for e in entries if str(e.get("name")).lower() in names), None)
     if entry is None: return None
     path, folder = safe_path(file) if isinstance(file := entry.get("file"), str) else None, entry.get("extracts_to")
-    wanted = dataset.path if dataset.kind == "data" else None
+    wanted = dataset.path
     if path is None: problem = f"its file {file!r} lies outside of the mirror"
     elif not re.fullmatch(r"[0-9a-fA-F]{64}", str(entry.get("sha256"))):
         problem = "its sha256 is not 64 hexadecimal digits"

@@ -31,8 +31,7 @@ def refuse_shared(
     path:Path, # Folder, resolved
 ):
     "Raise `CourseError` for the folder of a data set that all lessons share"
-    shared = [data_home()/dataset.path for dataset in datasets().values()
-              if dataset.kind == "data"] + [standins_folder()]
+    shared = [data_home()/dataset.path for dataset in datasets().values()] + [standins_folder()]
     if any(path.is_relative_to(folder.resolve()) for folder in shared):
         raise CourseError(f"{path.name} belongs to a data set that other lessons use too. Work on a copy: "
                           "lesson.data(..., copy=True).")
