@@ -53,7 +53,7 @@ def simulate_patrols(
     follow:bool=True,  # Send patrols where crime was recorded, or half to each district
     crimes:float=10.,  # Crimes a day in each of the two districts
     power:float=2.,    # 1: patrols in proportion to the records; 2: to their squares
-) -> "np.ndarray": # Share of recorded crime in the first district, for each day
+): # Array: share of recorded crime in the first district, for each day
     "Two equal districts, ten patrols, each of which sees a tenth of the crime around it"
     import numpy as np
     rng = np.random.default_rng(seed)

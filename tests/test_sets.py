@@ -197,6 +197,7 @@ def test_network_that_swallows_packets(home, monkeypatch):
 @pytest.mark.parametrize(("setting", "words"), [("nowhere", "is not a folder"), ("ftp://example.org/data", "must be a folder or an http"),
                                                 ("mirror/empty", "holds no manifest.json"), ("mirror/adult_sample.tgz", "is not a folder")])
 def test_wrong_setting_of_the_mirror(mirror, monkeypatch, setting, words):
+    (mirror/"empty").mkdir()
     monkeypatch.setenv("COURSE_DATA_MIRROR", setting if "://" in setting else str(mirror.parent/setting))
     for call in (locate, get_data):
         with pytest.raises(CourseError, match=words): call("adult_sample")

@@ -8,7 +8,7 @@ Docs: https://OWNER.github.io/deep-learning-course/lib/data/get.html.md"""
 __all__ = ['get_data', 'copy_folder', 'remove_data', 'data_table']
 
 # %% ../../nbs/lib/data/04_get.ipynb #getsimps
-import hashlib, os, shutil
+import os, shutil
 from pathlib import Path
 
 from ..base.env import CourseError

@@ -251,7 +251,7 @@ def compute_features(
     files:list, # Pictures
     size:int,   # Height and width at which the network looks
     batch:int,  # Pictures at a time
-) -> "np.ndarray": # float32, shape (files, features)
+): # float32 array, shape (files, features)
     "Run pictures through a frozen network, with a progress bar"
     import numpy as np, timm, torch
     from concurrent.futures import ThreadPoolExecutor
@@ -292,7 +292,7 @@ def frozen_features(
     files,          # Paths of pictures
     size:int=224,   # Height and width in pixels at which the network looks
     batch:int=32,   # Pictures at a time
-) -> "np.ndarray": # float32, shape (files, features), rows in the order of `files`
+): # float32 array, shape (files, features), rows in the order of `files`
     "What a frozen network says of pictures before its last layer; computed once for each picture, then kept"
     import numpy as np
     files = list(files)
