@@ -329,7 +329,8 @@ def rendered(
         raise CourseError(f"A quiz to click needs a notebook. Here, use `print(answers_markdown(load_quiz({quiz.lesson!r})))`.")
     html, script = (output.data for output in captured.outputs)
     html, script = html["text/html"], script["application/javascript"]
-    if any(not q.clicked for q in quiz.questions): script += TIE_LABELS.replace("FRAME", re.search('id="(.*?)"', html)[1])
+    frame = re.search('id="(.*?)"', html)[1]
+    if any(not q.clicked for q in quiz.questions): script += TIE_LABELS.replace("FRAME", frame)
     return html + "</div>"*(html.count("<div") - html.count("</div>")), script
 
 # %% ../../nbs/lib/quiz/00_questions.ipynb #needs-script
