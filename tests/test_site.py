@@ -238,7 +238,7 @@ def test_a_page_has_a_title_and_a_promise(name, processed):
 
 
 def doubled_keys(source):
-    "The keys that stand more than once in the `#|` lines at the head of a cell: Quarto stops at them, and builds no page"
+    "Keys that stand more than once in the `#|` lines at the head of a cell: Quarto stops at them, and builds no page"
     head = takewhile(lambda line: line.startswith("#|"), source.splitlines())
     counts = Counter(match[1] for line in head if (match := re.match(r"#\| ?([\w-]+):", line)))
     return [key for key, count in counts.items() if count > 1]

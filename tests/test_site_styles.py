@@ -1,7 +1,7 @@
-"""The two layers of style of the site, laid over a page built as Quarto builds one, in Chromium: can it be read, does it fit?
+"""The two layers of style of the site, laid over a page as Quarto builds one, in Chromium: can it be read, does it fit?
 
-Quarto is not needed. What its themes make of the parts that went wrong without our layers stands in `THEME`, with the colours that
-Quarto 1.9 takes from cosmo and darkly; a test sees to it that the measures find those faults."""
+Quarto is not needed. What its themes make of the parts that went wrong without our layers stands in `THEME`, with the
+colours that Quarto 1.9 takes from cosmo and darkly; a test sees to it that the measures find those faults."""
 import json
 import re
 
@@ -35,23 +35,27 @@ details > summary, .nav-page a, .quarto-title-breadcrumbs .breadcrumb li:last-of
 input { background-color: var(--page) }
 """
 COLORS = {
-    "light": dict(text="#343a40", page="#fff", link="#2761e3", code="#7d12ba", code_page="#f8f9fa", caption="#747a7f", muted="#6c757d",
-                  crumbs="#fff"),
-    "dark": dict(text="#fff", page="#222", link="#00bc8c", code="inherit", code_page="rgba(67, 67, 67, .65)", caption="#bfbfbf",
-                 muted="#595959", crumbs="#434343"),
+    "light": dict(text="#343a40", page="#fff", link="#2761e3", code="#7d12ba", code_page="#f8f9fa",
+                  caption="#747a7f", muted="#6c757d", crumbs="#fff"),
+    "dark": dict(text="#fff", page="#222", link="#00bc8c", code="inherit", code_page="rgba(67, 67, 67, .65)",
+                 caption="#bfbfbf", muted="#595959", crumbs="#434343"),
 }
 LONG = "a_name_of_one_long_word_that_is_wider_than_a_phone"
 SAMPLE = f"""
 <nav class="quarto-page-breadcrumbs quarto-title-breadcrumbs"><ol class="breadcrumb">
-  <li class="breadcrumb-item"><a href="#1">Lessons</a></li><li class="breadcrumb-item"><a href="#2">Last crumb</a></li></ol></nav>
-<p>A paragraph with <code>code_in_text</code>, <a href="#3">a link</a> and <a href="#4"><code>linked_code</code></a>.</p>
+  <li class="breadcrumb-item"><a href="#1">Lessons</a></li>
+  <li class="breadcrumb-item"><a href="#2">Last crumb</a></li></ol></nav>
+<p>Text with <code>code_in_text</code>, <a href="#3">a link</a> and <a href="#4"><code>linked_code</code></a>.</p>
 <ul><li><code>{' '.join(f'--option-{number}=value' for number in range(9))}</code></li></ul>
-<details open class="code-fold"><summary>Folded part</summary><pre class="sourceCode"><code class="sourceCode">x = 1</code></pre></details>
-<figure class="quarto-float figure"><figcaption class="quarto-float-caption">Caption with <code>code_in_caption</code></figcaption></figure>
-<table class="caption-top table" id="prose"><colgroup><col style="width: 20%"><col style="width: 60%"><col style="width: 20%"></colgroup>
+<details open class="code-fold"><summary>Folded part</summary>
+  <pre class="sourceCode"><code class="sourceCode">x = 1</code></pre></details>
+<figure class="quarto-float figure">
+  <figcaption class="quarto-float-caption">Caption with <code>code_in_caption</code></figcaption></figure>
+<table class="caption-top table" id="prose">
+  <colgroup><col style="width: 20%"><col style="width: 60%"><col style="width: 20%"></colgroup>
   <thead><tr><th>Word</th><th>Meaning</th><th>Here</th></tr></thead>
   <tbody><tr><td>epoch</td><td>one pass over all items</td><td><code>{LONG}</code>, {LONG}</td></tr></tbody></table>
-<div class="cell-output cell-output-stdout"><pre id="printed"><code>{'one line that was printed, ' * 20}</code></pre></div>
+<div class="cell-output cell-output-stdout"><pre id="printed"><code>{'one printed line, ' * 30}</code></pre></div>
 <div class="cell-output cell-output-display" id="scrolls"><table class="dataframe"><caption>Table caption</caption>
   <tr>{''.join(f'<td>column_{number}_of_a_table</td>' for number in range(20))}</tr></table></div>
 """
@@ -82,7 +86,9 @@ function faint() { // [[text, contrast]] of all that is shown with less than 4.5
     && [...e.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim()));
   return seen.map(e => [e.textContent.trim(), contrast(e)]).filter(([, ratio]) => ratio < 4.5);
 }
-function rules(sheet) { return [...sheet.cssRules].reduce((sum, rule) => sum + 1 + (rule.cssRules ? rules(rule) : 0), 0); }
+function rules(sheet) { // How many there are, those inside others included
+  return [...sheet.cssRules].reduce((sum, rule) => sum + 1 + (rule.cssRules ? rules(rule) : 0), 0);
+}
 """
 
 
@@ -104,8 +110,9 @@ def layers(mode):
 def quiz():
     "A quiz as the page about quizzes keeps it: a frame and a script"
     for cell in json.loads((NBS/"lib"/"quiz"/"00_questions.ipynb").read_text(encoding="utf-8"))["cells"]:
-        shown = {kind: "".join(text) for output in cell.get("outputs", []) for kind, text in output.get("data", {}).items()}
-        if "application/javascript" in shown: return f"{shown['text/html']}<script>{shown['application/javascript']}</script>"
+        parts = [part for output in cell.get("outputs", []) for part in output.get("data", {}).items()]
+        shown = {kind: "".join(text) for kind, text in parts}
+        if script := shown.get("application/javascript"): return f"{shown['text/html']}<script>{script}</script>"
     raise AssertionError("no quiz is kept on that page")
 
 
@@ -113,9 +120,10 @@ def page_html(mode, ours):
     "The sample page, with our layers or without"
     colors = "".join(f"--{name.replace('_', '-')}: {color}; " for name, color in COLORS[mode].items())
     styles = [f"body {{ {colors} }} {THEME}", *(layers(mode) if ours else [])]
-    verdict = Verdict("mean_of", "wrong", "It gave `code_in_verdict` for `[1, 2]`.", ("Look at `len(xs)`.",))._repr_html_()
-    return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<title>Sample</title>{"".join(f"<style>{style}</style>" for style in styles)}'
+    sheets = "".join(f"<style>{style}</style>" for style in styles)
+    verdict = Verdict("mean_of", "wrong", "It gave `code_in_verdict` for `[1, 2]`.", ("Look at `xs`.",))._repr_html_()
+    return (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Sample</title>{sheets}'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">'
             f'<body class="quarto-{mode}"><main class="content" id="quarto-document-content">{SAMPLE}{verdict}'
             f'<div class="cell-output cell-output-display">{quiz()}</div></main>{AFTER}<script>{MEASURES}</script>')
 
@@ -172,30 +180,37 @@ def test_the_measure_finds_what_the_themes_leave_faint(open_sample):
 
 # Width
 
+SPARE = "(({scrollWidth, clientWidth}) => clientWidth - scrollWidth)(document.querySelector('%s'))"
+HEIGHTS = "[...document.querySelectorAll('%s')].map(cell => cell.getBoundingClientRect().height)"
+
+
 def test_a_phone_shows_the_page_without_scrolling_sideways(open_sample):
-    width = "document.documentElement.scrollWidth"
-    assert open_sample("light", "phone").evaluate(width) == 400 < open_sample("light", "phone", ours=False).evaluate(width)
+    bare, ours = (open_sample("light", "phone", ours=ours) for ours in (False, True))
+    assert ours.evaluate("document.documentElement.scrollWidth") == 400
+    assert bare.evaluate("document.documentElement.scrollWidth") > 400
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_what_was_printed_is_wrapped(width, open_sample):
-    spare = "(({scrollWidth, clientWidth}) => clientWidth - scrollWidth)(document.querySelector('#printed'))"
-    assert open_sample("light", width, ours=False).evaluate(spare) < 0 <= open_sample("light", width).evaluate(spare)
+    bare, ours = (open_sample("light", width, ours=ours) for ours in (False, True))
+    assert bare.evaluate(SPARE % "#printed") < 0 <= ours.evaluate(SPARE % "#printed")
 
 
 def test_tables_of_outputs_scroll_and_those_of_the_text_break_long_words_only(open_sample):
     page = open_sample("light", "phone")
-    assert page.evaluate("document.querySelector('#scrolls').scrollWidth") > 2*page.evaluate("document.querySelector('#scrolls').clientWidth")
-    heights = page.evaluate("[...document.querySelectorAll('#prose th, #scrolls td')].map(cell => cell.getClientRects()[0].height)")
-    assert max(heights) < 40, "a short word is broken, or one of an output"
+    assert page.evaluate(SPARE % "#scrolls") < -400, "a table of an output was squeezed"
+    assert max(page.evaluate(HEIGHTS % "#prose th, #scrolls td")) < 40, "a short word was broken, or one of an output"
 
 
 # Fields
 
+LABELS = "[...document.querySelectorAll('input.Input-text')].map(field => [...field.labels].map(e => e.innerText))"
+
+
 def test_every_field_of_a_quiz_has_its_label(open_sample):
     page = open_sample("light")
     page.wait_for("document.querySelector('.InpLabel').htmlFor")
-    fields = page.evaluate("[...document.querySelectorAll('input.Input-text')].map(field => [...field.labels].map(label => label.textContent))")
-    assert fields and all(len(labels) == 1 and "answer here" in labels[0] for labels in fields)
+    labels = page.evaluate(LABELS)
+    assert labels and all(len(texts) == 1 and "answer here" in texts[0] for texts in labels)
     page.click(".InpLabel")
     assert page.evaluate("document.activeElement.className") == "Input-text"
