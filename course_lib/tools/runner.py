@@ -15,6 +15,7 @@ __all__ = ['NOT_EVALUATED', 'TELLING', 'RANDOM_NAME', 'UNSEEN', 'WIDGET', 'PLOTL
 # %% ../../nbs/lib/tools/00_runner.ipynb #89a942e0
 import asyncio, contextlib, importlib.util, json, os, re, signal, subprocess, sys, tempfile, time, uuid
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
@@ -23,6 +24,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat.v4 import new_output
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -156,6 +158,19 @@ def death_words(
                                   "or run the lesson with --quick.")
     return f"The kernel crashed ({name}). `course doctor` looks for packages that do not fit together."
 
+# %% ../../nbs/lib/tools/00_runner.ipynb #join-chunks
+def join_chunks(
+    outputs:list, # Of a cell
+) -> list: # The same; between two that are shown, one for standard output and one for standard error
+    "Join the chunks in which a kernel sends what is printed"
+    joined = []
+    for printed, group in groupby(outputs, lambda output: output.output_type == "stream"):
+        if not printed: joined += group; continue
+        texts = {"stdout": "", "stderr": ""}
+        for output in group: texts[output.name] += output.text
+        joined += [new_output("stream", name=name, text=text) for name, text in texts.items() if text]
+    return joined
+
 # %% ../../nbs/lib/tools/00_runner.ipynb #5b013804
 async def run_cell(
     notebook:NotebookClient, # Connected to a kernel
@@ -188,6 +203,7 @@ async def execute(
             progress.start(step)
             started = time.perf_counter()
             await run_cell(runner, step)
+            step.cell.outputs = join_chunks(step.cell.outputs)
             progress.done(step, time.perf_counter() - started)
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #08d70ce0
