@@ -22,7 +22,7 @@ unix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def own_caches(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path / "fastai"))
     for name in ("COURSE_MODE", "COURSE_SAVE", "IN_TEST", "CI", "FORCE_COLOR"): monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(runner, "QUICK_LIMIT", 60)
+    monkeypatch.setattr(runner, "QUICK_LIMIT", 300)
 
 
 def write_notebook(folder, cells, name="04_mnist"):
@@ -122,6 +122,7 @@ def test_an_error_of_the_course_has_no_traceback(tmp_path, monkeypatch):
     assert "Traceback" not in run_named(monkeypatch, [path])[1]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("mode, stopped", [("quick", True), ("full", False), (None, False)])
 def test_only_quick_cells_have_a_limit(tmp_path, monkeypatch, mode, stopped):
     monkeypatch.setattr(runner, "QUICK_LIMIT", 1)

@@ -321,16 +321,16 @@ def test_libreoffice_that_fails(written, tmp_path, fake_office):
     with pytest.raises(CourseError, match="did not calculate titanic.xlsx: source file could not be loaded"): recalculate(written[0], tmp_path/"new.xlsx")
 
 
+@pytest.mark.timing
 def test_libreoffice_that_hangs_is_ended_with_its_children(written, tmp_path, fake_office):
     fake_office(f"sleep 60 & echo $! > {tmp_path}/child; wait")
     began = time.monotonic()
-    with pytest.raises(CourseError, match="did not finish titanic.xlsx within 1 s"): recalculate(written[0], tmp_path/"new.xlsx", timeout=1)
-    assert time.monotonic() - began < 20
+    with pytest.raises(CourseError, match="did not finish titanic.xlsx within 3 s"): recalculate(written[0], tmp_path/"new.xlsx", timeout=3)
+    assert time.monotonic() - began < 40
     child = int((tmp_path/"child").read_text())
-    for _ in range(100):
-        if not running(child): break
+    while running(child):
+        assert time.monotonic() - began < 50
         time.sleep(0.05)
-    assert not running(child)
 
 
 def running(pid):
