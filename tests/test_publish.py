@@ -265,7 +265,7 @@ def test_check_names_what_is_out_of_step_and_leaves_it(copy):
 
 
 def test_modules_are_exported_even_inside_a_test_run(copy):
-    path = copy/"course_lib"/"results.py"
+    path = copy/"course_lib"/"lesson"/"results.py"
     path.write_text(path.read_text(encoding="utf-8") + "\nleft_over = 1\n", encoding="utf-8")
     assert "course_lib/lesson/results.py" in sync_in(copy, IN_TEST="1")
 
