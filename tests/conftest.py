@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.flush()
         most = server.most.pop(0) if server.most else len(content)
-        if server.silent: server.stop.wait(5)
+        if server.silent: server.stop.wait(60)
         for at in range(start, min(start + most, len(content)), 2**16):
             self.wfile.write(content[at:min(at + 2**16, start + most)])
             if server.delay: time.sleep(server.delay)

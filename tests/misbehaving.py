@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from PIL import Image
 
-WAIT = 5 # Seconds after which every slow answer ends by itself
+WAIT = 60 # Seconds after which every slow answer ends by itself; who waits for that takes too long
 
 
 @cache

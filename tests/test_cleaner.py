@@ -526,7 +526,7 @@ def test_choices_that_arrive_together(cleaner, monkeypatch):
         refresh(self)
     monkeypatch.setattr(type(view), "refresh", slow)
     view.label.value = "teddy"
-    second.join(10)
+    second.join(60)
     assert done.is_set() and [row.file for row in view.rows] == [row.file for row in cleaner.view("teddy", "valid")]
     assert len(view.grid.children) == len(view.rows) < len(cleaner.view("teddy"))
 
@@ -545,7 +545,7 @@ def test_marks_made_while_a_cell_applies(root, cleaner, monkeypatch):
     monkeypatch.setattr(type(view), "show", shown)
     kept = view.rows[0].file
     assert len(cleaner.apply().moves) == 1
-    clicks[0].join(10)
+    clicks[0].join(60)
     assert not clicks[0].is_alive() and view.message.value == ""
     assert cleaner.decisions == {kept: "keep"}
 

@@ -58,7 +58,7 @@ def contents(folder): return {file.relative_to(folder).as_posix(): file.read_byt
 
 
 @contextmanager
-def jupyter(work, home, seconds=90):
+def jupyter(work, home, seconds=240):
     "JupyterLab on a free port of this machine; the address of the notebook"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -86,7 +86,7 @@ def wait_for_server(url, process, log, seconds):
     end = time.monotonic() + seconds
     while True:
         try:
-            with urlopen(url, timeout=5): return
+            with urlopen(url, timeout=60): return
         except (URLError, ConnectionError, TimeoutError):
             assert process.poll() is None, log.read_text(encoding="utf-8")
             assert time.monotonic() < end, f"Jupyter did not start within {seconds} s"
@@ -99,16 +99,15 @@ class Visitor:
     "Somebody in front of the notebook"
     def __init__(self, page, work):
         self.page, self.work = page, work
-        self.page.wait_for("!!window.jupyterapp && !!document.querySelector('.jp-Notebook .jp-Cell')", 90)
+        self.page.wait_for("!!window.jupyterapp && !!document.querySelector('.jp-Notebook .jp-Cell')", 240)
         self.page.click(".jp-Notebook .jp-Cell .jp-InputPrompt")
         self.run()
 
     def run(self):
         "Run all cells once the kernel is there"
-        self.page.wait_for("!!jupyterapp.shell.currentWidget?.sessionContext", 30)
+        self.page.wait_for("!!jupyterapp.shell.currentWidget?.sessionContext")
         self.page.wait_for("(() => {const now = jupyterapp.shell.currentWidget.sessionContext;"
-                           "return now.isReady && now.session?.kernel?.connectionStatus === 'connected' && "
-                           "now.session.kernel.status === 'idle'})()", 90)
+                           "return now.isReady && now.session?.kernel?.connectionStatus === 'connected' && now.session.kernel.status === 'idle'})()", 240)
         self.page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
         self.page.wait_for("document.querySelector('.jp-Cell:nth-of-type(3) .jp-OutputArea-output')?.innerText.trim() "
                            "=== '2'"
@@ -116,8 +115,7 @@ class Visitor:
                            "output.innerText.trim().endsWith('2'))", 90)
         self.wait_for_cards(12)
 
-    def wait_for_cards(self, count):
-        self.page.wait_for(f"document.querySelectorAll('.cleaner-card').length === {count}", 30)
+    def wait_for_cards(self, count): self.page.wait_for(f"document.querySelectorAll('.cleaner-card').length === {count}")
 
     def files(self):
         "The names on the cards"
@@ -148,7 +146,7 @@ class Visitor:
 
     def wait_for_decisions(self, decisions):
         "What is on the disk, once it is what it should be"
-        file, end = self.work/"shapes-cleaning"/"decisions.json", time.monotonic() + 20
+        file, end = self.work/"shapes-cleaning"/"decisions.json", time.monotonic() + 120
         while (found := json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None) != decisions:
             assert time.monotonic() < end, f"{found} instead of {decisions}; {self.page.errors}"
             time.sleep(0.05)

@@ -100,19 +100,21 @@ def test_compressing_server(serve, tmp_path):
     assert (tmp_path/"f").read_bytes() == server.files["f"]
 
 
+@pytest.mark.timing
 def test_slow_server_may_take_longer_than_the_time_out(serve, tmp_path):
-    server = serve({"f": CONTENT}); server.delay = 0.15
+    server = serve({"f": CONTENT}); server.delay = 0.3
     start = time.monotonic()
-    get(server, tmp_path/"f", tries=1, timeouts=(1, 0.4))
-    assert time.monotonic() - start > 0.4
+    get(server, tmp_path/"f", tries=1, timeouts=(10, 1))
+    assert time.monotonic() - start > 1
     assert (tmp_path/"f").read_bytes() == CONTENT
 
 
+@pytest.mark.timing
 def test_silent_server(serve, tmp_path):
     server = serve({"f": CONTENT}); server.silent = True
     start = time.monotonic()
-    with pytest.raises(StoppedDownload, match="fell silent"): get(server, tmp_path/"f", timeouts=(0.2, 0.2))
-    assert time.monotonic() - start < 3
+    with pytest.raises(StoppedDownload, match="fell silent"): get(server, tmp_path/"f", timeouts=(10, 0.2))
+    assert time.monotonic() - start < 30
 
 
 WRONG = {
@@ -281,42 +283,43 @@ def test_safe_path(name, safe):
 
 # Networks
 
+@pytest.mark.timing
 def test_network_that_swallows_packets():
     "The connection is made and nothing is ever said: what a swallowing network looks like from here"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url, start = f"http://127.0.0.1:{silent.getsockname()[1]}/f", time.monotonic()
         assert reachable(url, seconds=0.3) is False
-        assert time.monotonic() - start < 1
-        start = time.monotonic()
-        assert reachable(url, seconds=5) is False # remembered
-        assert time.monotonic() - start < 0.1
+        assert reachable(url, seconds=60) is False # remembered
+        assert time.monotonic() - start < 30
 
 
+@pytest.mark.timing
 def test_name_lookup_that_hangs(monkeypatch):
     import requests
     released = threading.Event()
-    monkeypatch.setattr(requests, "head", lambda *args, **more: released.wait(5))
+    monkeypatch.setattr(requests, "head", lambda *args, **more: released.wait(60))
     start = time.monotonic()
     assert reachable("http://example.org", seconds=0.2) is False
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 30
     released.set()
 
 
 def test_a_no_is_forgotten_and_a_yes_is_kept(serve, monkeypatch):
-    server = serve({}); monkeypatch.setattr(web, "KEEP_NO", 0.2)
-    refused = server.url.replace("127.0.0.1", "127.0.0.2")
-    web._answers[refused.removeprefix("http://")] = time.monotonic(), False
-    assert reachable(refused) is False
+    server = serve({}); host = server.url.removeprefix("http://")
+    monkeypatch.setitem(web._answers, host, (time.monotonic(), False))
+    assert reachable(server.url) is False # though it answers
+    monkeypatch.setitem(web._answers, host, (time.monotonic() - web.KEEP_NO, False))
     assert reachable(server.url) is True
     server.shutdown(); server.server_close()
     assert reachable(server.url) is True # no second look
 
 
+@pytest.mark.timing
 def test_exit_does_not_wait_for_a_hanging_question():
-    code = "import time; from course_lib.base.web import with_timeout\ntry: with_timeout(.1, lambda: time.sleep(30))\nexcept TimeoutError: print('gave up')"
+    code = "import time; from course_lib.base.web import with_timeout\ntry: with_timeout(.1, lambda: time.sleep(60))\nexcept TimeoutError: print('gave up')"
     start = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
-    assert done.stdout == "gave up\n" and time.monotonic() - start < 10
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "gave up\n" and time.monotonic() - start < 30
 
 
 def test_within_hands_errors_on():

@@ -20,7 +20,7 @@ from course_lib.pictures.search import RetryPolicy
 
 trouble = misbehaving.trouble # a fixture
 pytestmark = pytest.mark.usefixtures("home")
-QUICK = Limits(seconds=1, total_seconds=9, pause=0.01, longest_wait=0.5, timeouts=(2, 2), bytes=2**20)
+QUICK = Limits(seconds=10, total_seconds=60, pause=0.01, longest_wait=0.5, timeouts=(20, 20), bytes=2**20)
 
 
 def save(image, file, **options):

@@ -246,10 +246,10 @@ BAD = {"nothing.png": (b"", "0 bytes"), "text.jpg": (b"Dear model, I am no pictu
 def test_bad_pictures_are_named_and_explained(predictor, tmp_path, name):
     content, words = BAD[name]
     (tmp_path/name).write_bytes(content)
-    began = time.monotonic()
+    began = time.process_time() # of this process, whatever else this computer has to do
     with pytest.raises(BadPicture, match=words) as from_file: predictor.predict(tmp_path/name)
     with pytest.raises(BadPicture, match=words) as from_bytes: predictor.predict(content)
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
     assert f"'{name}'" in str(from_file.value) and str(tmp_path) not in str(from_file.value)
     assert str(from_bytes.value).startswith("The picture ")
 

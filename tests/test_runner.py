@@ -23,7 +23,7 @@ unix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def own_caches(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path / "fastai"))
     for name in ("COURSE_MODE", "COURSE_SAVE", "IN_TEST", "CI", "FORCE_COLOR"): monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(runner, "QUICK_LIMIT", 60)
+    monkeypatch.setattr(runner, "QUICK_LIMIT", 300)
 
 
 def write_notebook(folder, cells, name="04_mnist"):
@@ -123,6 +123,7 @@ def test_an_error_of_the_course_has_no_traceback(tmp_path, monkeypatch):
     assert "Traceback" not in run_named(monkeypatch, [path])[1]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("mode, stopped", [("quick", True), ("full", False), (None, False)])
 def test_only_quick_cells_have_a_limit(tmp_path, monkeypatch, mode, stopped):
     monkeypatch.setattr(runner, "QUICK_LIMIT", 1)
@@ -171,6 +172,13 @@ def test_saved_outputs_are_as_nbdev_cleans_them(tmp_path, monkeypatch):
     assert outputs(path, 0)[0].data["text/plain"] == "<__main__.Thing>" and outputs(path, 2)[0].data["text/html"] == "<b>ü</b>"
     assert nbformat.read(path, as_version=4).cells[1].metadata == {"tags": ["skip-execution"]}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["04_mnist.ipynb", "pyproject.toml"]
+
+
+def test_what_is_printed_slowly_is_saved_as_what_is_printed_at_once(tmp_path):
+    slow = "import sys, time\nfor word in 'one two three'.split(): print(word, end=' ', flush=True); time.sleep(.3)\nprint('x', file=sys.stderr)\nprint('end')"
+    path = write_notebook(tmp_path, [slow])
+    run(path, save=True)
+    assert [(output.name, output.text) for output in outputs(path, 0)] == [("stdout", "one two three end\n"), ("stderr", "x\n")]
 
 
 def test_widgets_are_not_saved(tmp_path):

@@ -55,7 +55,7 @@ def running(command, folder, port, ready, **env):
         env = {**os.environ, "TMPDIR": temporary, "PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "*", **env}
         process = subprocess.Popen([sys.executable, *command], cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
         try:
-            end = time.monotonic() + 120
+            end = time.monotonic() + 300
             while not answers(f"http://127.0.0.1:{port}{ready}"):
                 assert process.poll() is None and time.monotonic() < end, Path(temporary, "log").read_text()
                 time.sleep(0.1)
@@ -293,7 +293,7 @@ def test_uploads_are_gone_when_the_app_stops(folder, tmp_path, number):
         upload(f"http://127.0.0.1:{port}", "a.png", picture())
         assert uploads_in(tmp_path)
         process.send_signal(number)
-        process.wait(20)
+        process.wait(120)
     assert list(tmp_path.glob("uploads-*")) == []
 
 
@@ -416,7 +416,7 @@ def test_half_a_picture_is_not_waited_for(folder):
     port = free_port()
     code = ("import server, uvicorn; server.read_body.__defaults__ = (server.SERVED_BYTES, 0.5)\n"
             f"uvicorn.run(server.create_app('.'), port={port}, log_level='warning')")
-    with running(["-c", code], folder, port, "/health"), socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+    with running(["-c", code], folder, port, "/health"), socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
         caller.sendall(b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf a picture")
         answer = b"".join(iter(partial(caller.recv, 4096), b"")) # until the server hangs up
     assert answer.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.5 seconds" in answer
@@ -424,9 +424,10 @@ def test_half_a_picture_is_not_waited_for(folder):
 
 def test_the_server_works_on_as_many_pictures_as_there_are_cores(folder, monkeypatch):
     class Busy:
-        now, most, lock = 0, 0, threading.Lock()
+        now, most, lock, three = 0, 0, threading.Lock(), threading.Barrier(3)
         def predict(self, picture):
             with self.lock: self.now += 1; self.most = max(self.most, self.now)
+            self.three.wait(60) # fewer at a time would never get on
             time.sleep(0.02)
             with self.lock: self.now -= 1
             return Prediction("red", 0, {"red": 1.}, False, None)
@@ -436,9 +437,9 @@ def test_the_server_works_on_as_many_pictures_as_there_are_cores(folder, monkeyp
     async def ask_at_once():
         transport = httpx.ASGITransport(prediction_server.create_app(folder))
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-            return await asyncio.gather(*(client.post("/predict", content=b"picture") for _ in range(20)))
+            return await asyncio.gather(*(client.post("/predict", content=b"picture") for _ in range(21)))
     answers = asyncio.run(ask_at_once())
-    assert [answer.status_code for answer in answers] == [200]*20 and busy.most == 3
+    assert [answer.status_code for answer in answers] == [200]*21 and busy.most == 3
 
 
 # Folders
