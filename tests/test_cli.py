@@ -267,18 +267,18 @@ def test_removing_what_is_not_here():
 
 # All tests
 
-@pytest.mark.parametrize("only, wanted", [(None, ["notebooks", "package", "sync"]), ("package", ["package"])])
+@pytest.mark.parametrize("only, wanted", [(None, ["lint", "notebooks", "package", "sync"]), ("package", ["package"])])
 def test_all_parts_run_and_one_failure_counts(tmp_path, monkeypatch, capfd, only, wanted):
     code = "import sys; print('part', sys.argv[1]); print('2 passed in 0.1s'); sys.exit(sys.argv[1] == 'notebooks')"
     monkeypatch.setattr(cli, "checkout", lambda: tmp_path)
     monkeypatch.setattr(cli, "commands_for_tests", lambda workers: {
-        name: [sys.executable, "-c", code, name] for name in ("notebooks", "package", "sync")})
+        name: [sys.executable, "-c", code, name] for name in ("lint", "notebooks", "package", "sync")})
     assert cli.run_tests(only) == (1 if only is None else 0)
     printed = capfd.readouterr().out
     assert [line.split()[1] for line in printed.splitlines() if line.startswith("part")] == wanted
     closing = printed.splitlines()[-len(wanted):]
     assert [line.split()[0] for line in closing] == wanted and all(line.endswith("2 passed in 0.1s") for line in closing)
-    assert ("FAILED" in closing[0]) == (only is None)
+    assert ["FAILED" in line for line in closing] == [name == "notebooks" for name in wanted]
 
 
 @pytest.mark.parametrize("workers, threads", [(1, "7"), (4, "1")])
@@ -290,11 +290,11 @@ def test_what_tests_find_in_their_environment(workers, threads):
 
 def test_parts_are_real_commands():
     commands = cli.commands_for_tests(2)
-    assert list(commands) == ["notebooks", "package", "sync"]
+    assert list(commands) == ["lint", "notebooks", "package", "sync"]
     assert all(Path(command[0]).exists() for command in commands.values())
 
 
-@pytest.mark.parametrize("missing", ["nbdev", "pytest"])
+@pytest.mark.parametrize("missing", ["nbdev", "pytest", "ruff"])
 def test_missing_tools_are_named(monkeypatch, missing):
     monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(CourseError, match=rf"need {missing}\. .*\[dev\]"): cli.commands_for_tests(1)

@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
-from course_lib.tools import runner
+from course_lib.tools import outputs as kept, runner
 from course_lib.base.env import CourseError, checkout
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -212,7 +212,7 @@ def test_outputs_that_show_something_are_saved(tmp_path, code):
 @pytest.mark.parametrize("lesson", sorted((checkout()/"nbs").glob("[0-9][0-9]_*.ipynb")), ids=lambda path: path.stem)
 def test_lessons_keep_no_output_that_shows_nothing(lesson):
     cells = json.loads(lesson.read_text(encoding="utf-8"))["cells"]
-    assert [cell["id"] for cell in cells for output in cell.get("outputs", []) if runner.shows_nothing(output)] == []
+    assert [cell["id"] for cell in cells for output in cell.get("outputs", []) if kept.shows_nothing(output)] == []
 
 
 
@@ -234,11 +234,11 @@ def test_outputs_that_name_this_machine_are_refused(tmp_path, code):
 
 @pytest.mark.parametrize("text", ["~/.fastai/data/x", "a" + str(Path.home()), str(Path.home()) + "like", "data/mnist"])
 def test_what_is_no_folder_of_this_machine(text):
-    assert runner.named_folder(text) is None
+    assert kept.named_folder(text) is None
 
 
 def test_a_large_output_is_searched_at_once():
-    assert runner.named_folder("x" * 4_000_000 + " " + str(Path.home())) == ("the home folder", str(Path.home()))
+    assert kept.named_folder("x" * 4_000_000 + " " + str(Path.home())) == ("the home folder", str(Path.home()))
 
 
 def test_an_edit_made_during_the_run_stays(tmp_path):
@@ -262,12 +262,12 @@ def test_a_full_disk_leaves_the_notebook_as_it_was(tmp_path, monkeypatch, code):
     def refuse(source, target): raise OSError(code, os.strerror(code))
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(CourseError, match=f"could not be written.*{os.strerror(code)}"):
-        runner.keep_outputs(nbformat.read(path, as_version=4), path, before)
+        kept.keep_outputs(nbformat.read(path, as_version=4), path, before)
     assert path.read_text() == before and [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("root, tool, said", [(None, True, "installed copy"), (Path(), False, "pip install")])
 def test_saving_is_refused_before_the_run(monkeypatch, root, tool, said):
     monkeypatch.setattr(runner, "checkout", lambda: root)
-    monkeypatch.setattr(runner.importlib.util, "find_spec", lambda name: object() if tool else None)
+    monkeypatch.setattr(kept.importlib.util, "find_spec", lambda name: object() if tool else None)
     with pytest.raises(CourseError, match=said): runner.run_lessons(["04"], "full", True)
