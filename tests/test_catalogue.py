@@ -51,7 +51,8 @@ def test_the_notebook_says_what_the_table_says(info):
     sources = ["".join(cell["source"]) for cell in cells]
     title = next(text for text in sources if text.startswith("# ")).splitlines()[0]
     assert title.replace(f"{info.number}. ", "") == f"# {info.title}"
-    assert any(text.startswith("# ") and f"> {info.promise}." in text for text in sources), "the sentence under the title is the promise"
+    assert any(text.startswith("# ") and f"> {info.promise}." in text
+               for text in sources), "the sentence under the title is the promise"
     assert any(f"default_exp {info.module}" in text for text in sources), f"exports to course_lib.{info.module}"
 
 

@@ -1,4 +1,5 @@
-"What is built installs and runs without the extras; ranges, pins, README, workflows and containers agree."
+"What is built installs and runs without the extras; imports, ranges, pins, README, workflows and containers agree."
+import ast
 import configparser
 import email
 import importlib.metadata
@@ -70,7 +71,8 @@ def run_installed(installed, code, tmp_path):
 
 def test_the_wheel_holds_modules_tables_and_questions(wheel):
     names, modules = wheel.namelist(), ROOT/"course_lib"
-    expected = [path.relative_to(ROOT).as_posix() for kind in ("**/*.py", "assets/*.csv") for path in modules.glob(kind)]
+    expected = [path.relative_to(ROOT).as_posix()
+                for kind in ("**/*.py", "assets/*.csv") for path in modules.glob(kind)]
     expected += [f"course_lib/quizzes/{path.name}" for path in (ROOT/"quizzes").iterdir()]
     assert {"course_lib/assets/lessons.csv", "course_lib/quizzes/04_mnist.yml"} <= set(expected)
     assert sorted(set(expected) - set(names)) == []
@@ -154,6 +156,66 @@ def test_a_pin_suits_those_who_require_it(name):
         wanted = PINS.get(requirement.name) or PINS.get(requirement.name.replace("-", "_"))
         if wanted and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
             assert requirement.specifier.contains(wanted), f"{name} needs {requirement}, constraints.txt says {wanted}"
+
+
+# What is imported is declared
+
+def imported(code):
+    "Packages that Python code imports, inside functions as well, Python's own left out"
+    code = re.sub(r"^\s*[%!].*$", "", code, flags=re.M) # commands of IPython and the shell
+    nodes = list(ast.walk(ast.parse(code)))
+    names = [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names
+
+
+def code_of(path):
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py": return text
+    return "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+
+
+def imported_in(*patterns):
+    "{package: files that import it}, the course and its tests' own helpers left out"
+    ours, found = {"course_lib", *(path.stem for path in ROOT.glob("[bt]*/*.py"))}, {}
+    for path in [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]:
+        for name in imported(code_of(path)) - ours: found.setdefault(name, []).append(path.relative_to(ROOT).as_posix())
+    return found
+
+
+DISTRIBUTIONS = importlib.metadata.packages_distributions()
+
+
+def undeclared(found, *sections):
+    "{package: one file that imports it} where no section of settings.ini names the distribution it comes from"
+    declared = {canonicalize_name(line.name) for section in sections for line in requirements()[section]}
+    return {name: files[0] for name, files in found.items()
+            if not declared & {canonicalize_name(there) for there in DISTRIBUTIONS.get(name, [name])}}
+
+
+def test_imports_are_found_where_they_are_made():
+    code = "import os, numpy.linalg\n%matplotlib inline\ndef late():\n    from PIL import Image\nfrom . import files"
+    assert imported(code) == {"numpy", "PIL"}
+    assert undeclared({"PIL": ["a.py"], "no_such": ["b.py"], "pytest": ["c.py"]}, "DEFAULT") == {"no_such": "b.py",
+                                                                                                 "pytest": "c.py"}
+
+
+def test_what_readers_run_needs_the_core_alone():
+    found = imported_in("course_lib/**/*.py", "nbs/*.ipynb", "nbs/dives/*.ipynb", "nbs/solutions/*.ipynb")
+    assert {"torch", "numpy", "fastai", "gradio"} <= set(found)
+    development = {"nbdev"} # `--save` alone needs it, and says so
+    assert undeclared({name: files for name, files in found.items() if name not in development}, "DEFAULT") == {}
+
+
+def test_what_developers_run_needs_the_extra_alone():
+    found = imported_in("nbs/**/*.ipynb", "tests/*.py", "benchmarks/*.py", "course_lib/**/*.py")
+    assert {"pytest", "fastcore", "nbdev"} <= set(found)
+    assert undeclared(found, "DEFAULT", "dev") == {}
+
+
+def test_building_needs_what_pyproject_says():
+    needed = {Requirement(line).name for line in FACTS["build-system"]["requires"]}
+    assert imported(read("setup.py")) == needed == {"setuptools"}
 
 
 # README, continuous integration, containers

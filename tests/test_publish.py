@@ -95,7 +95,8 @@ def test_set_up_shows_why_pip_failed(world, owned, host, fails_at):
 @pytest.mark.parametrize("host", HOSTS)
 def test_without_an_owner_nothing_is_installed(world, nobodys, host):
     world.enter(host)
-    with pytest.raises(RuntimeError, match="Nothing was installed.*`Repository` of pyproject.toml.*`course sync`"): run_cell()
+    with pytest.raises(RuntimeError, match="Nothing was installed.*`Repository` of pyproject.toml.*`course sync`"):
+        run_cell()
     assert (world.pip, world.after) == ([], 0)
     assert "github" not in publish.set_up(), "no address that belongs to a stranger"
 
@@ -111,14 +112,16 @@ def test_set_up_needs_nothing_but_python(owned, tmp_path):
 
 # hosted.txt
 
-HOSTED = {line.name: line for line in map(Requirement, (ROOT/"hosted.txt").read_text(encoding="utf-8").splitlines()[1:])}
+HOSTED = {line.name: line
+          for line in map(Requirement, (ROOT/"hosted.txt").read_text(encoding="utf-8").splitlines()[1:])}
 
 
 def test_hosted_versions_are_the_tested_ones():
     tested = publish.tested_versions(ROOT)
     pinned = {name: line for name, line in HOSTED.items() if name not in publish.BUILT_FOR_THE_GPU}
     assert {"fastai", "numpy", "pandas", "gradio"} <= set(pinned)
-    assert {name: str(line.specifier) for name, line in pinned.items()} == {name: f"=={tested[name]}" for name in pinned}
+    assert {name: str(line.specifier) for name,
+            line in pinned.items()} == {name: f"=={tested[name]}" for name in pinned}
     assert not set(HOSTED) & set(publish.KERNEL), "the kernel's own packages stay as they are"
 
 
@@ -137,7 +140,8 @@ def two_torches(tmp_path):
         with zipfile.ZipFile(tmp_path/f"torch-{version}-py3-none-any.whl", "w") as wheel:
             wheel.writestr("torch.py", "")
             wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
-            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/WHEEL",
+                           "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             wheel.writestr(f"{info}/RECORD", "")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path/"venv"], check=True, timeout=60)
     return tmp_path
@@ -327,7 +331,8 @@ def test_nbdev_alone_exports_what_sync_exports(copy):
     assert publish.snapshot(copy) == before
 
 
-TAMPERED = {"hosted.txt": ("fastai==", "fastai>="), "README.md": ("| 4 |", "| 5 |"), "nbs/index.qmd": ("title:", "titel:"),
+TAMPERED = {"hosted.txt": ("fastai==", "fastai>="), "README.md": ("| 4 |", "| 5 |"),
+            "nbs/index.qmd": ("title:", "titel:"),
             "course_lib/base/catalogue.py": ("lesson", "lessen"),
             "clean/04_mnist.ipynb": ("the whole lesson", "a lesson"),
             "nbs/04_mnist.ipynb": ("Open in Colab", "Open")}
