@@ -43,7 +43,8 @@ def imported(code, package=""):
         if source.split(".")[0] != "course_lib": continue
         inner = {f"{source}.{name.name}" for name in node.names}
         found |= {name if is_module(name) else source for name in inner}
-    return {name.removeprefix("course_lib").lstrip(".") for name in found} - {""}
+    inside = {name.removeprefix("course_lib").lstrip(".") for name in found}
+    return {name for name in inside if name and not name.startswith("_")} # nbdev's index is no module of ours
 
 
 def is_module(name): return (ROOT/name.replace(".", "/")).is_dir() or (ROOT/f"{name.replace('.', '/')}.py").is_file()
