@@ -131,7 +131,8 @@ def test_the_editable_install_uses_this_checkout(tmp_path):
 
 
 def test_what_is_installed_starts_where_pyproject_says():
-    found = {(point.group, point.name): point.value for point in importlib.metadata.distribution("course-lib").entry_points}
+    found = {(point.group, point.name): point.value
+             for point in importlib.metadata.distribution("course-lib").entry_points}
     wanted = {("console_scripts", name): value for name, value in FACTS["project"]["scripts"].items()}
     wanted |= {("nbdev", name): value for name, value in FACTS["project"]["entry-points"]["nbdev"].items()}
     assert found == wanted, "pyproject.toml has changed: run `pip install -e .` again"
