@@ -12,6 +12,7 @@ from urllib.error import URLError
 from uuid import uuid4
 
 import pytest
+from course_lib.lesson import hosted
 from course_lib.tools import publish
 from course_lib.base.env import CourseError, checkout
 from course_lib.base.catalogue import repository, repository_url, site_url, source_url
@@ -44,7 +45,7 @@ def world(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if state.installed else None)
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(publish, "after_install", after_install)
+    monkeypatch.setattr(hosted, "after_install", after_install)
     state.enter = lambda host: [monkeypatch.setenv(*pair) for pair in HOSTS.get(host, {}).items()]
     return state
 
@@ -99,37 +100,6 @@ def test_set_up_needs_nothing_but_python(tmp_path):
     done = subprocess.run([sys.executable, "-I", "-S", "-c", cell], env={**os.environ, **HOSTS["Kaggle"]}, cwd=tmp_path,
                           capture_output=True, text=True, timeout=30)
     assert done.returncode == 1 and "turn on Settings > Internet" in done.stderr
-
-
-# After the installation
-
-@pytest.mark.parametrize("host, menu", [("Colab", "Runtime > Restart session"), ("Kaggle", "Run > Restart")])
-def test_a_replaced_package_asks_for_a_restart(monkeypatch, host, menu):
-    monkeypatch.setattr(publish, "place", lambda: host)
-    monkeypatch.setattr(publish, "outdated", lambda: ["numpy", "pillow"])
-    monkeypatch.setattr(publish, "pick_device", lambda: pytest.fail("torch is not imported before the restart"))
-    with pytest.raises(CourseError, match=f"numpy, pillow.*{menu}"): publish.after_install()
-
-
-@pytest.mark.parametrize("host, device, said", [
-    ("Colab", "cuda", "on Tesla T4"), ("Kaggle", "cuda", "on Tesla T4"),
-    ("Colab", "cpu", "Runtime > Change runtime type"), ("Kaggle", "cpu", "Settings > Accelerator")])
-def test_the_gpu_or_its_menu_is_named(monkeypatch, capsys, host, device, said):
-    monkeypatch.setattr(publish, "place", lambda: host)
-    monkeypatch.setattr(publish, "outdated", lambda: [])
-    monkeypatch.setattr(publish, "pick_device", lambda: SimpleNamespace(type=device))
-    monkeypatch.setattr(publish, "device_name", lambda: "Tesla T4")
-    publish.after_install()
-    assert said in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("loaded, installed, found", [
-    ({"numpy": "2.1.0"}, {"numpy": "2.4.6"}, ["numpy"]), ({"numpy": "2.4.6"}, {"numpy": "2.4.6"}, []),
-    ({"torch": "2.15.0+cu130"}, {"torch": "2.15.0"}, []), ({"PIL": "12.0.0"}, {"pillow": "13.0.0"}, ["pillow"]),
-    ({"json": "1"}, {"numpy": "2.4.6"}, [])])
-def test_outdated_compares_memory_with_disk(monkeypatch, loaded, installed, found):
-    monkeypatch.setattr(publish, "versions", lambda names: installed)
-    assert publish.outdated({name: SimpleNamespace(__version__=version) for name, version in loaded.items()}) == found
 
 
 # Stamped cells, stripped copies, front page

@@ -32,6 +32,7 @@ from rich.text import Text
 from ..base.places import data_home
 from ..base.env import CourseError, checkout, wanted_mode
 from ..base.catalogue import notebook_path
+from ..lesson.results import Run, load_run, results_folder, save_run
 from .publish import headings
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #cab5f291
@@ -98,12 +99,12 @@ class ThisPython(KernelSpecManager):
 # %% ../../nbs/lib/tools/00_runner.ipynb #a1c0f00c
 def kernel_environment(
     mode:str|None,      # 'quick', 'full', or None to let the lesson decide
-    save:bool,          # Whether the lesson shall write its figures to results/
+    figures:Path|None,  # Folder to which the lesson shall hand its figures, if they are wanted
     env:dict|None=None, # Environment to start from; `os.environ` by default
 ) -> dict[str, str]: # Environment of the kernel
     "What the kernel is told through its environment"
     env = {name: value for name, value in (os.environ if env is None else env).items() if name != "COURSE_SAVE"}
-    return env | ({"COURSE_MODE": mode} if mode else {}) | ({"COURSE_SAVE": "1"} if save else {})
+    return env | ({"COURSE_MODE": mode} if mode else {}) | ({"COURSE_SAVE": str(figures)} if figures else {})
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #bc90958b
 @contextlib.asynccontextmanager
@@ -395,8 +396,9 @@ def keep_outputs(
     notebook:dict, # Executed
     path:Path,     # Its file
     before:str,    # Text of the file when the run began
+    run:Run|None=None, # What the lesson measured, for results/; without it they stay as they are
 ):
-    "Write an executed notebook over its file; raises `CourseError` where that would do harm"
+    "Write an executed notebook over its file, its figures beside it; raises `CourseError` where that would do harm"
     refuse_machine_folders(notebook)
     text = cleaned(notebook, path.parent)
     if path.read_text(encoding="utf-8") != before:
@@ -404,6 +406,7 @@ def keep_outputs(
     work = path.with_name(f".{path.name}.part")
     try:
         work.write_text(text, encoding="utf-8", newline="\n")
+        if run: save_run(run, results_folder())
         os.replace(work, path)
     except OSError as error: raise CourseError(f"{path.name} could not be written ({error}). It is as it was.") from error
     finally: work.unlink(missing_ok=True)
@@ -442,9 +445,10 @@ async def run_notebook(
     limit = QUICK_LIMIT if (mode or wanted_mode()[0]) == "quick" else None
     notebook, before = read_notebook(path)
     started = time.perf_counter()
-    with CellLines(console) as lines:
-        await execute(notebook, path.parent, kernel_environment(mode, save), lines, limit)
-    if save: keep_outputs(notebook, path, before)
+    with tempfile.TemporaryDirectory() as figures, CellLines(console) as lines:
+        await execute(notebook, path.parent, kernel_environment(mode, Path(figures) if save else None), lines, limit)
+        run = load_run(path.stem, figures)
+    if save: keep_outputs(notebook, path, before, run)
     return time.perf_counter() - started
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #51cfcffa
