@@ -11,7 +11,7 @@ import torch
 from timing import ROUNDS, Way, compare
 from torch import Tensor
 
-from course_lib.base.places import data_home
+from course_lib.base.places import standins_folder
 from course_lib.data.get import get_data
 from course_lib.data.sources import locate
 from course_lib.base.env import device_name, quiet, seed_everything
@@ -35,7 +35,7 @@ def find_set(
 ) -> tuple[str, Path]: # (where it is from, its folder)
     "A data set, or its stand-in where the real one is out of reach"
     if locate(name) is not None: return name, get_data(name)
-    return f"{name} is out of reach, its stand-in", build_standin(name, data_home()/".course"/"standins")
+    return f"{name} is out of reach, its stand-in", build_standin(name, standins_folder())
 
 def report(
     what:str,     # What is done

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .base.env import CourseError
-from .tables.workbook import titanic_rows
+from .tables.titanic import cleaned_columns, titanic_rows
 
 # %% ../nbs/03_foundations.ipynb #plot-function
 def plot_function(
@@ -32,7 +32,8 @@ def plot_function(
 ): # The axes
     "Draw `f` between `low` and `high`"
     import matplotlib.pyplot as plt
-    if not low < high: raise CourseError(f"`low` must be below `high`, got {low} and {high}. Give a range with some width.")
+    if not low < high:
+        raise CourseError(f"`low` must be below `high`, got {low} and {high}. Give a range with some width.")
     if ax is None: ax = plt.subplots(figsize=(4.5, 3))[1]
     x = torch.linspace(low, high, 201)[:, None]
     ax.plot(x, f(x), **style)
@@ -77,7 +78,8 @@ def mse(
 
 def _difference(preds, targs):
     if preds.shape != targs.shape:
-        raise CourseError(f"Predictions and targets need the same shape, got {tuple(preds.shape)} and {tuple(targs.shape)}. "
+        raise CourseError("Predictions and targets need the same shape, "
+                          f"got {tuple(preds.shape)} and {tuple(targs.shape)}. "
                           "Broadcasting would compare every prediction with every target: reshape one of them first.")
     return preds - targs
 
@@ -102,7 +104,8 @@ def descend(
 ) -> Descent: # The path; shorter than `steps` where the loss exploded
     "Gradient descent with a constant learning rate"
     if not lr > 0 or not math.isfinite(lr):
-        raise CourseError(f"A learning rate is a number above 0, got {lr}. Below 0 the loss would be climbed; try 0.01.")
+        raise CourseError(f"A learning rate is a number above 0, got {lr}. "
+                          "Below 0 the loss would be climbed; try 0.01.")
     if steps < 1: raise CourseError(f"At least 1 step is needed, got {steps}.")
     params = start.detach().clone().requires_grad_()
     path, losses = [], []
@@ -116,7 +119,8 @@ def descend(
 
 def _exploded(losses): # At the start: bad data. Later: a loss that is no number or a million times the first one
     if not math.isfinite(losses[0]):
-        raise CourseError(f"The loss at the start is {losses[0]}. Look for missing or infinite values in the data and in the start.")
+        raise CourseError(f"The loss at the start is {losses[0]}. "
+                          "Look for missing or infinite values in the data and in the start.")
     return not math.isfinite(losses[-1]) or losses[-1] > 1e6*(abs(losses[0]) + 1)
 
 # %% ../nbs/03_foundations.ipynb #relu
@@ -141,7 +145,8 @@ def relu_sum(
 def _parts(n_params, n_inputs): # Lengths of slopes, heights, weights, constant in one vector
     n, rest = divmod(n_params - 1, n_inputs + 2)
     if rest or not n:
-        raise CourseError(f"A sum of n ReLUs with {n_inputs} inputs has n*{n_inputs + 2} + 1 parameters, got {n_params}. Make them with `relu_params`.")
+        raise CourseError(f"A sum of n ReLUs with {n_inputs} inputs has n*{n_inputs + 2} + 1 parameters, "
+                          f"got {n_params}. Make them with `relu_params`.")
     return [n*n_inputs, n, n, 1]
 
 # %% ../nbs/03_foundations.ipynb #relu-params
@@ -149,12 +154,11 @@ def relu_params(
     n:int,           # Number of ReLUs
     n_inputs:int=1,  # Number of inputs
     seed:int=42,     # Of the random numbers
-    reach:float=2.,  # Inputs lie between -reach and reach
 ) -> Tensor: # Shape (n*(n_inputs + 2) + 1,): slopes, heights, weights, and a constant
-    "Random parameters for `relu_sum`, with bends inside the reach of the inputs"
+    "Random parameters for `relu_sum`, with bends where inputs between -2 and 2 meet them"
     generator = torch.Generator().manual_seed(seed)
     slopes = torch.randn(n_inputs, n, generator=generator)
-    heights = (torch.rand(n, generator=generator)*2 - 1)*reach*slopes.norm(dim=0)
+    heights = (torch.rand(n, generator=generator)*4 - 2)*slopes.norm(dim=0)
     weights = torch.randn(n, generator=generator)/math.sqrt(n)
     return torch.cat([slopes.flatten(), heights, weights, torch.zeros(1)])
 
@@ -173,8 +177,9 @@ def matmul_loops(
 
 def _shapes(a, b): # The shape of `a`, after making sure that the product exists
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        raise CourseError(f"Shapes {tuple(a.shape)} and {tuple(b.shape)} cannot be multiplied: (n, k) and (k, m) are needed, "
-                          "with as many columns on the left as rows on the right. Transpose one of them with `.T`?")
+        raise CourseError(f"Shapes {tuple(a.shape)} and {tuple(b.shape)} cannot be multiplied: "
+                          "(n, k) and (k, m) are needed, with as many columns on the left as rows on the right. "
+                          "Transpose one of them with `.T`?")
     return a.shape
 
 # %% ../nbs/03_foundations.ipynb #matmul-rows
@@ -205,9 +210,5 @@ def clean_titanic(
 ) -> tuple[Tensor, Tensor, list[str]]: # Inputs (rows, 10) and answers (rows,), both float64; names of the inputs
     "Turn passengers into numbers that a linear model can use; raises `CourseError` for a bad table"
     rows = titanic_rows(table, gaps)
-    inputs = {"SibSp": rows["SibSp"], "Parch": rows["Parch"], "Male": rows["Sex"] == "male",
-              "Pclass 1": rows["Pclass"] == 1, "Pclass 2": rows["Pclass"] == 2,
-              "Embarked S": rows["Embarked"] == "S", "Embarked C": rows["Embarked"] == "C",
-              "Age": rows["Age"]/rows["Age"].max(), "Log fare": np.log10(rows["Fare"] + 1), "Ones": [1]*len(rows)}
-    as_tensor = lambda column: torch.tensor(np.array(column, dtype=float))
-    return torch.stack([as_tensor(column) for column in inputs.values()], dim=1), as_tensor(rows["Survived"]), list(inputs)
+    inputs = cleaned_columns(rows)
+    return torch.tensor(inputs.to_numpy()), torch.tensor(rows["Survived"].to_numpy(float)), list(inputs)

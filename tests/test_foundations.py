@@ -46,7 +46,8 @@ def test_descent_needs_a_step(steps):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_bad_data_is_not_taken_for_a_bad_rate(bad):
-    with pytest.raises(CourseError, match="missing or infinite"): foundations.descend(lambda p: bowl(p) + bad, torch.ones(2), 0.1, steps=3)
+    with pytest.raises(CourseError, match="missing or infinite"):
+        foundations.descend(lambda p: bowl(p) + bad, torch.ones(2), 0.1, steps=3)
 
 
 @pytest.mark.parametrize("lr, lost", [(0.9, False), (1.1, True), (1e30, True)])
@@ -85,7 +86,8 @@ def test_shapes_that_do_not_fit_are_named(multiply, a, b):
 
 
 @pytest.fixture(scope="module")
-def passengers(tmp_path_factory): return pd.read_csv(build_standin("titanic", tmp_path_factory.mktemp("standin"))/"train.csv")
+def passengers(tmp_path_factory):
+    return pd.read_csv(build_standin("titanic", tmp_path_factory.mktemp("standin"))/"train.csv")
 
 
 def test_training_finds_the_planted_rule(passengers):
@@ -137,5 +139,6 @@ def test_a_single_relu_explains_the_published_network(run):
 
 
 def test_the_counts_of_the_merged_tables_add_up(run):
-    naive, agree, merged = (measured(run, "F9", what)[0].value for what in ("rows joined", "of these", "models with accuracy and speed"))
+    counts = ("rows joined", "of these", "models with accuracy and speed")
+    naive, agree, merged = (measured(run, "F9", what)[0].value for what in counts)
     assert naive > agree > merged > 1000

@@ -26,6 +26,8 @@ from course_lib.data.standin_photos import draw_bear, draw_street
 ROOT = Path(__file__).resolve().parent.parent
 SEARCHES = {"street": ["street photo", "street at noon"], "teddy": ["teddy bear", "teddy in bed"]}
 EACH = 30 # Photos for a term
+# What tqdm writes when something takes more than a second
+PROGRESS = re.compile(r"\r[^\r\n]*\d+%\|[^\r\n]*|\r *(?=\r|$)")
 
 
 # What the services find

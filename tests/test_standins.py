@@ -123,10 +123,12 @@ def test_titanic_names_are_invented(passengers):
 def cleaned(passengers):
     "Inputs, answers and the rule's chances of the passengers without a gap"
     import numpy as np
-    rows = [row for row in passengers if row["Age"] and row["Embarked"]]
-    inputs = [[float(row["SibSp"]), float(row["Parch"]), row["Sex"] == "male", row["Pclass"] == "1", row["Pclass"] == "2", row["Embarked"] == "S",
-               row["Embarked"] == "C", float(row["Age"])/80, np.log10(float(row["Fare"]) + 1), 1] for row in rows]
-    return np.array(inputs, float), np.array([int(row["Survived"]) for row in rows]), np.array([standins.survival_chance(row) for row in rows])
+    import pandas as pd
+    from course_lib.tables.titanic import cleaned_columns, titanic_rows
+    complete = [row for row in passengers if row["Age"] and row["Embarked"]]
+    rows = titanic_rows(pd.DataFrame(complete).astype({"Survived": int, "Pclass": int}))
+    chances = np.array([standins.survival_chance(row) for row in complete])
+    return cleaned_columns(rows).to_numpy(), rows["Survived"].to_numpy(), chances
 
 
 def test_titanic_rule_is_linear_and_a_chance(cleaned):

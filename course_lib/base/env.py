@@ -1,4 +1,4 @@
-"""Answer the questions every lesson asks before its first step: where am I, quick or full, which device, which versions.
+"""Answer what every lesson asks before its first step: where am I, quick or full, which device, which versions.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/base/env.html.md"""
 

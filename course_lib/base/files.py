@@ -45,8 +45,8 @@ def disk_errors(
             raise CourseError(f"The disk that holds {folder} is full. Free some space and run this again; "
                               "nothing half-done was left.") from error
         if error.errno in NOT_WRITABLE:
-            raise CourseError(f"{folder} may not be written ({error.strerror}). Make it writable, or set FASTAI_HOME to a "
-                              "folder that is, and run this again.") from error
+            raise CourseError(f"{folder} may not be written ({error.strerror}). Make it writable, or set FASTAI_HOME "
+                              "to a folder that is, and run this again.") from error
         raise
 
 # %% ../../nbs/lib/base/02_files.ipynb #8c2ef3e7
@@ -57,8 +57,8 @@ def need_space(
     "Raise `CourseError` where the disk has less room than `count` bytes"
     free = shutil.disk_usage(folder).free
     if free < count:
-        raise CourseError(f"The disk that holds {folder} has {size_words(free)} free, and {size_words(count)} are needed. "
-                          "Free some space and run this again.")
+        raise CourseError(f"The disk that holds {folder} has {size_words(free)} free, and {size_words(count)} are "
+                          "needed. Free some space and run this again.")
 
 # %% ../../nbs/lib/base/02_files.ipynb #filesafe
 def safe_path(
@@ -74,7 +74,7 @@ def safe_path(
 def atomic_write(
     path:Path, # File to write; its folder is made where needed
 ): # Path to write to, in the same folder; it takes the name of `path` when the block has ended without an error
-    "Write a file under another name, push it to the disk, then rename it: a reader finds the old file or the new one, never half of one"
+    "Write a file under another name, sync it, then rename it: a reader finds the old one or the new, never half of one"
     part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,8 @@ def read_json(
     if not path.is_file(): return empty
     try: return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CourseError(f"{path} cannot be read ({error}). Mend it, or move it elsewhere to begin without what it holds.") from error
+        raise CourseError(f"{path} cannot be read ({error}). Mend it, or move it elsewhere to begin "
+                          "without what it holds.") from error
 
 # %% ../../nbs/lib/base/02_files.ipynb #18c8f6bb
 def clear_leftovers(

@@ -26,8 +26,8 @@ def fastai_folder(
     home = Path(os.getenv("FASTAI_HOME", "~/.fastai"))
     try: return Config(home, "config.ini", create=FASTAI_FOLDERS, save=False).path(kind, FASTAI_FOLDERS[kind])
     except configparser.Error as error:
-        raise CourseError(f"{home/'config.ini'} cannot be read ({type(error).__name__}). Correct it, or delete it to get "
-                          "the defaults.") from error
+        raise CourseError(f"{home/'config.ini'} cannot be read ({type(error).__name__}). Correct it, or delete it to "
+                          "get the defaults.") from error
 
 # %% ../../nbs/lib/base/04_places.ipynb #5568a78a
 def data_home() -> Path: # By default ~/.fastai/data

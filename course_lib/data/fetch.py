@@ -1,4 +1,4 @@
-"""Download a file so that a broken line costs nothing, prove that it is the right one, and unpack it without trusting it.
+"""Download a file so that a broken line costs nothing, prove that it is the right one, unpack it without trusting it.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/data/fetch.html.md"""
 
@@ -50,7 +50,8 @@ def check_file(
     if not path.is_file(): raise CourseError(f"{name} is missing, although {expected.by} lists it.")
     size = path.stat().st_size
     if size != expected.bytes:
-        raise CourseError(f"{name} has {size:,} bytes; {expected.by} says {expected.bytes:,}. It is cut off or another file.")
+        raise CourseError(f"{name} has {size:,} bytes; {expected.by} says {expected.bytes:,}. It is cut "
+                          "off or another file.")
     found = sha256_of(path)
     for kind, stated, computed in [("SHA-256", expected.sha256.lower(), lambda: found),
                                    ("MD5 of the first MiB", expected.md5_start, lambda: md5_of_start(path))]:
@@ -95,7 +96,8 @@ def body_start(
     if code == 416: part.drop()
     if code in (408, 416, 429) or code >= 500: raise Interrupted(f"the server answered {code}")
     if code not in (200, 206):
-        raise CourseError(f"{address} answered {code} {response.reason}: the file is not there any more, or not for everybody.")
+        raise CourseError(f"{address} answered {code} {response.reason}: the file is not there any "
+                          "more, or not for everybody.")
     start = part.bytes if code == 206 else 0
     if code == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         part.drop(); raise Interrupted("the server sent another piece than the one asked for")
@@ -119,9 +121,10 @@ def receive(
         if mark and not mark.startswith("W/"): part.mark_path.write_text(mark, encoding="utf-8")
     words = part.path.name.removesuffix(".part")
     with open(part.path, "ab") as file, progress_bar(words, expected.bytes, done=start) as bar:
-        for chunk in response.raw.stream(2**16, decode_content=False): # the file's own bytes, whatever the server calls them
+        for chunk in response.raw.stream(2**16, decode_content=False): # the bytes as they are, whatever they are called
             if file.tell() + len(chunk) > expected.bytes:
-                raise CourseError(f"{redact_url(response.url)} sends more than the {expected.bytes:,} bytes that {expected.by} states.")
+                raise CourseError(f"{redact_url(response.url)} sends more than the {expected.bytes:,} bytes that "
+                                  f"{expected.by} states.")
             file.write(chunk); bar.update(len(chunk))
     if part.bytes < expected.bytes: raise Interrupted("the connection broke off")
 
@@ -160,8 +163,8 @@ def attempts(
         if number: time.sleep(pause * 2**(number - 1))
         try: return attempt(url, part, expected, timeouts)
         except Interrupted as error: reason = error
-    raise StoppedDownload(f"{redact_url(url)}: {reason}. {size_words(part.bytes)} of {size_words(expected.bytes)} have arrived; "
-                          "run this again and it goes on from there.") from reason
+    raise StoppedDownload(f"{redact_url(url)}: {reason}. {size_words(part.bytes)} of {size_words(expected.bytes)} have "
+                          "arrived; run this again and it goes on from there.") from reason
 
 # %% ../../nbs/lib/data/00_fetch.ipynb #75503966
 def download(
@@ -235,13 +238,15 @@ def check_entries(
         path = safe_path(entry.name)
         total += entry.size + 512
         if path is None: problem = f"{entry.name!r} leads out of its folder"
-        elif path.parts[0] != top: problem = f"{entry.name!r} is outside of the folder {top!r}, which is all it should hold"
+        elif path.parts[0] != top:
+            problem = f"{entry.name!r} is outside of the folder {top!r}, which is all it should hold"
         elif entry.kind == "link or device": problem = f"{entry.name!r} is a link or a device"
         elif total > bound: problem = f"it would unpack to more than {MOST_TIMES_LARGER} times its size"
         else:
             if entry.kind == "file": files.append(entry)
             continue
-        raise CourseError(f"{archive.name} is refused: {problem}. Nothing of it was unpacked; get it from a source you trust.")
+        raise CourseError(f"{archive.name} is refused: {problem}. Nothing of it was unpacked; get it "
+                          "from a source you trust.")
     return files
 
 # %% ../../nbs/lib/data/00_fetch.ipynb #4b3733d0
@@ -287,10 +292,10 @@ def unpack(
                 if len(files) < least:
                     raise CourseError(f"{archive.name} holds {len(files):,} files; the set has at least {least:,}. "
                                       "It is another set or a part.")
-                need_space(folder, sum(entry.size + 4096 for entry in files)) # disks hand out blocks, of 4096 bytes as a rule
+                need_space(folder, sum(entry.size + 4096 for entry in files)) # disks hand out blocks of 4096 bytes
                 sums = write_entries(files, folder, f"unpacking {dest.name}")
         except BROKEN as error:
-            raise CourseError(f"{archive.name} cannot be unpacked ({type(error).__name__}: {error}). It is cut off or damaged; "
-                              "get it again.") from error
+            raise CourseError(f"{archive.name} cannot be unpacked ({type(error).__name__}: {error}). It is cut off or "
+                              "damaged; get it again.") from error
         os.replace(folder/dest.name, dest)
     return sums

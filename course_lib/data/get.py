@@ -38,7 +38,8 @@ def lock_on(
     dataset:Dataset, # Set that will be fetched or removed
 ): # Context manager
     "The lock that fastai's `untar_data` holds as well while it works on this set"
-    return file_lock(fastai_folder("archive")/f"{archive_name(dataset)}.lock", f"Another process is fetching {dataset.key}.")
+    return file_lock(fastai_folder("archive")/f"{archive_name(dataset)}.lock",
+                     f"Another process is fetching {dataset.key}.")
 
 def install_dataset(
     source:Source, # Where to get it, from `locate`
@@ -63,7 +64,8 @@ def get_data(
     if source is None: raise out_of_reach(dataset)
     used = find_dataset(source.key)
     if used != dataset:
-        print(f"The full set {dataset.key!r} is out of reach; using {used.key!r} instead, a part of it: {used.differs}.")
+        print(f"The full set {dataset.key!r} is out of reach; using {used.key!r} instead, a part of it: "
+              f"{used.differs}.")
     if source.kind != "cache": install_dataset(source)
     elif not read_receipt(used.key): check_count(used)
     return data_path(used.key)

@@ -73,8 +73,8 @@ def check_count(
     path = data_path(dataset.key)
     if (count := count_files(path)) >= dataset.files: return count
     count_files.cache_clear()
-    raise CourseError(f"{path} holds {count:,} files, and {dataset.key!r} has at least {dataset.files:,}: it was left half-done. "
-                      f"Remove it with `course data rm {dataset.key}` and run this again.")
+    raise CourseError(f"{path} holds {count:,} files, and {dataset.key!r} has at least {dataset.files:,}: it was left "
+                      f"half-done. Remove it with `course data rm {dataset.key}` and run this again.")
 
 # %% ../../nbs/lib/data/03_receipts.ipynb #75c45b02
 def in_use(
@@ -89,7 +89,7 @@ def in_use(
 # %% ../../nbs/lib/data/03_receipts.ipynb #ed3140bf
 def provenance(
     name:str, # Name of a set that has been fetched
-) -> dict: # name, source, part, verified, files and, where this course fetched it, archive_sha256, tree_sha256, date, note
+) -> dict: # name, used, source, part, verified, files; of a fetched set also archive_sha256, tree_sha256, date, note
     "Where a set, or the part of it in use, came from and what it was verified against"
     used = in_use(name)
     facts = read_receipt(used.key) or {"source": "cache", "part": bool(used.part_of), "files": check_count(used),
@@ -112,7 +112,8 @@ class Verification:
 
     def __str__(self):
         counts = ", ".join(f"{len(getattr(self, what)):,} {what}" for what in ("missing", "changed", "added"))
-        return f"{self.name}: {'ok' if self.ok else 'DAMAGED'}, {self.files:,} files, {counts}; compared with {self.against}"
+        state = "ok" if self.ok else "DAMAGED"
+        return f"{self.name}: {state}, {self.files:,} files, {counts}; compared with {self.against}"
 
 def read_sums(
     key:str, # Key of a set with a receipt

@@ -67,7 +67,8 @@ def read_manifest(
     except TimeoutError: return None
     if text is None: raise CourseError(f"{where} holds no manifest.json, so it is no mirror of this course. {advice}")
     try: entries = json.loads(text)
-    except ValueError as error: raise CourseError(f"The manifest.json of {where} is not JSON: {error}. {advice}") from error
+    except ValueError as error:
+        raise CourseError(f"The manifest.json of {where} is not JSON: {error}. {advice}") from error
     if not isinstance(entries, list): raise CourseError(f"The manifest.json of {where} is not a list of sets. {advice}")
     return [entry for entry in entries if isinstance(entry, dict)]
 
@@ -173,7 +174,8 @@ class Locator:
     ) -> Source|None: # None where neither the set nor a part of it can be reached
         "Ask cache, mirror and publisher for a set, then for its parts"
         for candidate in [dataset, *parts_of(dataset)]:
-            if source := in_cache(candidate) or in_mirror(candidate, self.entries()) or at_publisher(candidate): return source
+            if source := in_cache(candidate) or in_mirror(candidate, self.entries()) or at_publisher(candidate):
+                return source
         return None
 
     def __call__(self,
@@ -202,6 +204,6 @@ def out_of_reach(
     if dataset.url: tried.append(f"{urlsplit(dataset.url).netloc} does not answer")
     by_hand = f"{dataset.by_hand} It belongs in {data_path(dataset.key)}."
     first = "Connect to the network and run this again." if dataset.url else by_hand
-    return CourseError(f"The data set {dataset.key!r} cannot be reached: {', '.join(tried)}. Three ways out. (1) {first} "
-                       "(2) Point COURSE_DATA_MIRROR at a folder or address that mirrors the data. "
-                       "(3) Set COURSE_MODE=quick to use the stand-ins.")
+    return CourseError(f"The data set {dataset.key!r} cannot be reached: {', '.join(tried)}. Three ways out. (1) "
+                       f"{first} (2) Point COURSE_DATA_MIRROR at a folder or address that mirrors the data. (3) Set "
+                       "COURSE_MODE=quick to use the stand-ins.")

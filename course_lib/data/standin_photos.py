@@ -56,7 +56,8 @@ def draw_cat_face(
 ):
     "Pointed ears, slit pupils, whiskers"
     for side in (-1, 1):
-        for (outer, tip, inner), tone in (((46, 20, 2), shade(colour, 0.85)), ((40, 40, 16), PINK)): # the ear, and its inside
+        ear, inside = ((46, 20, 2), shade(colour, 0.85)), ((40, 40, 16), PINK)
+        for (outer, tip, inner), tone in (ear, inside):
             draw.polygon(((128 + side*outer, 92), (128 + side*48, tip), (128 + side*inner, 66)), fill=tone)
     draw.ellipse((76, 58, 180, 156), fill=colour)
     draw.ellipse((106, 116, 150, 152), fill=shade(colour, 1.25))
@@ -92,7 +93,8 @@ def draw_body(
     "A sitting body with a tail and two paws"
     if animal == "cat": draw.arc((150, 120, 236, 262), 250, 80, fill=shade(colour, 0.85), width=18)
     else: draw.line((176, 226, 222, 160), fill=shade(colour, 0.85), width=16)
-    draw.ellipse((70, 128, 186, 292), fill=shade(colour, 0.92)); draw.ellipse((98, 150, 158, 250), fill=shade(colour, 1.15))
+    draw.ellipse((70, 128, 186, 292), fill=shade(colour, 0.92))
+    draw.ellipse((98, 150, 158, 250), fill=shade(colour, 1.15))
     for x in (104, 152): draw.ellipse((x - 18, 234, x + 18, 262), fill=shade(colour, 1.1))
 
 # %% ../../nbs/lib/data/06_standin_photos.ipynb #b0d5a312
@@ -139,7 +141,8 @@ def photograph(
     size = round(side*rng.uniform(0.75, 1.1))
     layer = layer.rotate(rng.uniform(-14, 14), Image.Resampling.BILINEAR).resize((size, size))
     picture = draw_backdrop(rng, side)
-    picture.paste(layer, (round((side - size)/2 + rng.uniform(-26, 26)), round(side - size + rng.uniform(-4, 24))), layer)
+    picture.paste(layer, (round((side - size)/2 + rng.uniform(-26, 26)), round(side - size + rng.uniform(-4, 24))),
+                  layer)
     return grainy(picture.resize((PET_SIZE, PET_SIZE), Image.Resampling.BOX), rng)
 
 def draw_pet(
@@ -242,12 +245,14 @@ def fill_bears(
             draw_bear(kind, random.Random(f"{kind} {number}")).save(folder/kind/f"{number:08}.jpg", quality=90)
 
 # %% ../../nbs/lib/data/06_standin_photos.ipynb #0ae0747e
-STREET_CODES = ["Animal", "Archway", "Bicyclist", "Bridge", "Building", "Car", "CartLuggagePram", "Child", "Column_Pole", "Fence",
-                "LaneMkgsDriv", "LaneMkgsNonDriv", "Misc_Text", "MotorcycleScooter", "OtherMoving", "ParkingBlock", "Pedestrian",
-                "Road", "RoadShoulder", "Sidewalk", "SignSymbol", "Sky", "SUVPickupTruck", "TrafficCone", "TrafficLight", "Train",
-                "Tree", "Truck_Bus", "Tunnel", "VegetationMisc", "Void", "Wall"]
-STREET_COLOURS = {"Building": (150, 110, 84), "Car": (170, 40, 40), "LaneMkgsDriv": (235, 235, 225), "Pedestrian": (60, 60, 150),
-                  "Road": (92, 92, 98), "Sidewalk": (178, 170, 150), "Sky": (160, 200, 238), "Tree": (54, 116, 54), "Void": (28, 30, 34)}
+STREET_CODES = ["Animal", "Archway", "Bicyclist", "Bridge", "Building", "Car", "CartLuggagePram", "Child",
+                "Column_Pole", "Fence", "LaneMkgsDriv", "LaneMkgsNonDriv", "Misc_Text", "MotorcycleScooter",
+                "OtherMoving", "ParkingBlock", "Pedestrian", "Road", "RoadShoulder", "Sidewalk", "SignSymbol", "Sky",
+                "SUVPickupTruck", "TrafficCone", "TrafficLight", "Train", "Tree", "Truck_Bus", "Tunnel",
+                "VegetationMisc", "Void", "Wall"]
+STREET_COLOURS = {"Building": (150, 110, 84), "Car": (170, 40, 40), "LaneMkgsDriv": (235, 235, 225),
+                  "Pedestrian": (60, 60, 150), "Road": (92, 92, 98), "Sidewalk": (178, 170, 150),
+                  "Sky": (160, 200, 238), "Tree": (54, 116, 54), "Void": (28, 30, 34)}
 # {class that we draw: typical colour}; Void is what has no class
 STREET_SIZE = 128, 96 # Width and height in pixels
 
@@ -282,7 +287,8 @@ def draw_scene(
     left = 0
     while left < width:
         step = rng.randint(14, 30)
-        if rng.random() < 0.8: street.draw("Building", "rectangle", left, horizon - rng.randint(12, 34), left + step, horizon + 2)
+        if rng.random() < 0.8:
+            street.draw("Building", "rectangle", left, horizon - rng.randint(12, 34), left + step, horizon + 2)
         left += step
     far, left, right = rng.randint(54, 74), rng.randint(-30, 5), rng.randint(123, 158)
     near = (left + right)//2
@@ -330,4 +336,5 @@ def fill_camvid_tiny(
     (folder/"codes.txt").write_text("\n".join(STREET_CODES) + "\n", encoding="utf-8")
     for number in range(STREET_COUNT):
         picture, labels = draw_street(random.Random(f"street {number}"))
-        picture.save(folder/"images"/f"street_{number:02}.png"); labels.save(folder/"labels"/f"street_{number:02}_P.png")
+        picture.save(folder/"images"/f"street_{number:02}.png")
+        labels.save(folder/"labels"/f"street_{number:02}_P.png")

@@ -1,4 +1,4 @@
-"""A census, ratings of films and reviews, each with a rule behind it, so that one can ask whether a model has found the rule.
+"""A census, ratings of films and reviews, each with a rule behind it: one can ask whether a model has found it.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/data/standin_tables.html.md"""
 
@@ -24,13 +24,15 @@ def write_rows(
         writer.writeheader(); writer.writerows(rows)
 
 # %% ../../nbs/lib/data/07_standin_tables.ipynb #3c738241
-EDUCATION = {" Preschool": (1, 0.2), " 1st-4th": (2, 0.5), " 5th-6th": (3, 1), " 7th-8th": (4, 2), " 9th": (5, 1.6), " 10th": (6, 2.9),
-             " 11th": (7, 3.6), " 12th": (8, 1.3), " HS-grad": (9, 32), " Some-college": (10, 22), " Assoc-voc": (11, 4.2),
-             " Assoc-acdm": (12, 3.3), " Bachelors": (13, 16.5), " Masters": (14, 5.3), " Prof-school": (15, 1.8), " Doctorate": (16, 1.8)}
+EDUCATION = {" Preschool": (1, 0.2), " 1st-4th": (2, 0.5), " 5th-6th": (3, 1), " 7th-8th": (4, 2), " 9th": (5, 1.6),
+             " 10th": (6, 2.9), " 11th": (7, 3.6), " 12th": (8, 1.3), " HS-grad": (9, 32), " Some-college": (10, 22),
+             " Assoc-voc": (11, 4.2), " Assoc-acdm": (12, 3.3), " Bachelors": (13, 16.5), " Masters": (14, 5.3),
+             " Prof-school": (15, 1.8), " Doctorate": (16, 1.8)}
 # {name: (years, share)}
-OCCUPATIONS = {" Prof-specialty": (1.1, 12.5), " Exec-managerial": (1.3, 12.5), " Craft-repair": (0, 12.5), " Adm-clerical": (-0.2, 11.5),
-               " Sales": (0.4, 11), " Other-service": (-1.4, 10), " Machine-op-inspct": (-0.5, 6), " ?": (-0.8, 5.5),
-               " Transport-moving": (-0.3, 5), " Handlers-cleaners": (-1.2, 4), " Farming-fishing": (-1.4, 3), " Tech-support": (0.9, 3),
+OCCUPATIONS = {" Prof-specialty": (1.1, 12.5), " Exec-managerial": (1.3, 12.5), " Craft-repair": (0, 12.5),
+               " Adm-clerical": (-0.2, 11.5), " Sales": (0.4, 11), " Other-service": (-1.4, 10),
+               " Machine-op-inspct": (-0.5, 6), " ?": (-0.8, 5.5), " Transport-moving": (-0.3, 5),
+               " Handlers-cleaners": (-1.2, 4), " Farming-fishing": (-1.4, 3), " Tech-support": (0.9, 3),
                " Protective-serv": (0.6, 2), " Priv-house-serv": (-1.6, 1), " Armed-Forces": (0, 0.5)}
 # {name: (what it adds to the sum, share)}
 MARRIED = " Married-civ-spouse"
@@ -59,18 +61,21 @@ def draw_work(
     "Invent what decides about somebody's salary"
     education = draw_one(rng, {name: share for name, (_, share) in EDUCATION.items()})
     others = {" Never-married": 33, " Divorced": 13.5, " Separated": 3, " Widowed": 3, " Married-spouse-absent": 1.3}
-    return {"age": min(max(round(rng.gauss(39, 13)), 17), 90), "education": education, "education-num": float(EDUCATION[education][0]),
+    return {"age": min(max(round(rng.gauss(39, 13)), 17), 90), "education": education,
+            "education-num": float(EDUCATION[education][0]),
             "marital-status": draw_one(rng, {MARRIED: 46, **others}),
             "occupation": draw_one(rng, {name: share for name, (_, share) in OCCUPATIONS.items()}),
             "hours-per-week": min(max(round(rng.gauss(40, 11)), 1), 99)}
 
 # %% ../../nbs/lib/data/07_standin_tables.ipynb #0769ae13
-EMPLOYERS = {" Private": 74, " Self-emp-not-inc": 8.3, " Local-gov": 6.8, " State-gov": 4.2, " Self-emp-inc": 3.6, " Federal-gov": 3.1}
+EMPLOYERS = {" Private": 74, " Self-emp-not-inc": 8.3, " Local-gov": 6.8, " State-gov": 4.2, " Self-emp-inc": 3.6,
+             " Federal-gov": 3.1}
 COUNTRIES = {" United-States": 90, " Mexico": 2, " ?": 1.8, " Philippines": 0.6, " Germany": 0.4, " Canada": 0.4}
 RACES = {" White": 85.4, " Black": 9.6, " Asian-Pac-Islander": 3.2, " Amer-Indian-Eskimo": 1, " Other": 0.8}
 FAMILY = {" Not-in-family": 46, " Own-child": 28, " Unmarried": 20, " Other-relative": 6} # Of those who are not married
-ADULT_COLUMNS = ["age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race", "sex",
-                 "capital-gain", "capital-loss", "hours-per-week", "native-country", "salary"]
+ADULT_COLUMNS = ["age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation",
+                 "relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country",
+                 "salary"]
 
 def draw_person(
     rng:random.Random, # Source of random numbers
@@ -79,7 +84,8 @@ def draw_person(
     work, sex = draw_work(rng), draw_one(rng, {" Male": 67, " Female": 33})
     spouse = " Husband" if sex == " Male" else " Wife"
     person = work | {
-        "workclass": " ?" if work["occupation"] == " ?" else draw_one(rng, EMPLOYERS), "fnlwgt": rng.randint(20_000, 400_000),
+        "workclass": " ?" if work["occupation"] == " ?" else draw_one(rng, EMPLOYERS),
+        "fnlwgt": rng.randint(20_000, 400_000),
         "relationship": spouse if work["marital-status"] == MARRIED else draw_one(rng, FAMILY),
         "race": draw_one(rng, RACES), "sex": sex, "native-country": draw_one(rng, COUNTRIES),
         "capital-gain": rng.randint(1000, 15_000) if rng.random() < 0.08 else 0,
@@ -138,8 +144,9 @@ def fill_ml_sample(
 PARTS = ["plot", "cast", "music", "camera work", "ending", "dialogue", "first half", "design", "pace", "humour"]
 PRAISE = ["wonderful", "moving", "funny", "clever", "beautiful", "gripping", "fresh", "warm"]
 BLAME = ["dull", "clumsy", "boring", "awful", "silly", "flat", "tired", "cold"]
-FILLERS = ["I saw it on a rainy Sunday with my sister.", "It runs for about two hours.", "The story is set in a small town by the sea.",
-           "There is a dog in it, and a lighthouse.", "My seat was in the third row.", "It was shown at a festival last year."]
+FILLERS = ["I saw it on a rainy Sunday with my sister.", "It runs for about two hours.",
+           "The story is set in a small town by the sea.", "There is a dog in it, and a lighthouse.",
+           "My seat was in the third row.", "It was shown at a festival last year."]
 
 def draw_sentence(
     positive:bool,     # What it says in the end
@@ -149,7 +156,8 @@ def draw_sentence(
     negated = rng.random() < 0.1
     word = rng.choice(PRAISE if positive != negated else BLAME)
     before = "not " if negated else rng.choice(["", "very ", "really "])
-    return f"{rng.choice(['The', 'I must say that the', 'For me the'])} {rng.choice(PARTS)} {rng.choice(['is', 'was', 'felt'])} {before}{word}."
+    start, part, verb = map(rng.choice, (["The", "I must say that the", "For me the"], PARTS, ["is", "was", "felt"]))
+    return f"{start} {part} {verb} {before}{word}."
 
 # %% ../../nbs/lib/data/07_standin_tables.ipynb #1e5fe8f0
 def draw_review(
@@ -170,6 +178,7 @@ def fill_imdb_sample(
 ):
     "400 reviews in texts.csv, half of them positive, a fifth of them to judge with"
     rng = random.Random(42)
-    rows = [{"label": ("negative", "positive")[number%2], "text": draw_review(number%2 == 1, rng), "is_valid": number%10 < 2}
+    rows = [{"label": ("negative", "positive")[number%2], "text": draw_review(number%2 == 1, rng),
+             "is_valid": number%10 < 2}
             for number in range(400)]
     write_rows(folder/"texts.csv", rows)

@@ -128,7 +128,8 @@ def survival_chance(
     "The chance that the stand-in's rule gives a passenger"
     port, ticket_class = passenger["Embarked"], int(passenger["Pclass"])
     cleaned = {"SibSp": int(passenger["SibSp"]), "Parch": int(passenger["Parch"]), "Male": passenger["Sex"] == "male",
-               "Pclass 1": ticket_class == 1, "Pclass 2": ticket_class == 2, "Embarked S": port == "S", "Embarked C": port == "C",
+               "Pclass 1": ticket_class == 1, "Pclass 2": ticket_class == 2, "Embarked S": port == "S",
+               "Embarked C": port == "C",
                "Age": float(passenger["Age"])/OLDEST, "Log fare": math.log10(float(passenger["Fare"]) + 1), "Ones": 1}
     return sum(weight*cleaned[name] for name, weight in TITANIC_RULE.items())
 
@@ -174,7 +175,7 @@ def fill_titanic(
 
 # %% ../../nbs/lib/data/05_standins.ipynb #ce5b4a9d
 TIMM_RULE = {"alpha": (78., -4.), "beta": (80., -7.), "gamma": (75., -2.), "delta": (82., -5.)}
-# {family: (top-1 in percent at 1,000 images a second, change for each tenfold of speed)}; delta is missing from the older tables
+# {family: (top-1 in percent at 1,000 images a second, change for each tenfold of speed)}; older tables lack delta
 
 # %% ../../nbs/lib/data/05_standins.ipynb #b0292c38
 TIMM_NOISE = 0.2 # Standard deviation of the top-1 accuracy around the rule, in percent
@@ -189,7 +190,8 @@ def planted_top1(
     return at_thousand + slope*math.log10(images_per_second/1000)
 
 # %% ../../nbs/lib/data/05_standins.ipynb #fc79f7f1
-MODEL_SIZES = {"nano": (8000, 3.1), "tiny": (4000, 7.2), "small": (2000, 24.), "base": (800, 88.), "large": (300, 1014.45)}
+MODEL_SIZES = {"nano": (8000, 3.1), "tiny": (4000, 7.2), "small": (2000, 24.), "base": (800, 88.),
+               "large": (300, 1014.45)}
 # {model: (images a second at 224 pixels, millions of parameters)}
 
 def draw_models(
@@ -218,14 +220,16 @@ def accuracy_row(
     "One row as timm writes it"
     top5 = round(100 - (100 - top1)/4, 3)
     return dict(model=name, img_size=size, top1=f"{top1:.3f}", top1_err=f"{100 - top1:.3f}", top5=f"{top5:.3f}",
-                top5_err=f"{100 - top5:.3f}", param_count=f"{parameters:,.2f}", crop_pct="0.900", interpolation="bicubic")
+                top5_err=f"{100 - top5:.3f}", param_count=f"{parameters:,.2f}", crop_pct="0.900",
+                interpolation="bicubic")
 
 def accuracy_rows(
     models:list, # From `draw_models`
 ) -> list[dict]: # All rows of results-imagenet.csv, best first
     "Both recipes of every model, and five rows that belong to no speed"
     rows = [accuracy_row(f"{m['name']}.{STRONG}", m["size"], m["top1"], m["parameters"]) for m in models]
-    rows += [accuracy_row(f"{m['name']}.{WEAK}", 224, m["top1"] - WEAKER, m["parameters"]) for m in models if m["size"] == 224]
+    small = [m for m in models if m["size"] == 224]
+    rows += [accuracy_row(f"{m['name']}.{WEAK}", 224, m["top1"] - WEAKER, m["parameters"]) for m in small]
     rows += [accuracy_row(f"{family}_giant.{WEAK}", 224, 85., 1900.) for family in ("alpha", "beta", "gamma")]
     rows += [accuracy_row(f"{family}_tiny.{STRONG}", 448, 84., 7.2) for family in ("alpha", "beta")]
     return sorted(rows, key=lambda row: -float(row["top1"]))
@@ -243,7 +247,8 @@ def speed_rows(
     rows = []
     for m in sorted([*models, *others], key=lambda m: -m["speed"]):
         speed = m["speed"]*factor
-        rows.append({"model": m["name"], f"{stage}_samples_per_sec": round(speed, 2), f"{stage}_step_time": round(1000*batch/speed, 3),
+        rows.append({"model": m["name"], f"{stage}_samples_per_sec": round(speed, 2),
+                     f"{stage}_step_time": round(1000*batch/speed, 3),
                      f"{stage}_batch_size": batch, f"{stage}_img_size": m["size"], "param_count": m["parameters"]})
     return rows
 

@@ -1,4 +1,4 @@
-"""Give an exercise a checker that tries an answer on fresh inputs, names the mistake, and leaves the thinking to the learner.
+"""Give an exercise a checker that tries an answer, names the mistake, and leaves the thinking to the learner.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/exercises/check.html.md"""
 
@@ -152,7 +152,8 @@ class Checks:
     def __getattr__(self, name):
         if name.startswith("_") or name == "exercises": raise AttributeError(name)
         if name in self.exercises: return self.exercises[name]
-        raise UnknownExercise(f"There is no exercise '{name}' in lesson {self.lesson}. {did_you_mean(name, self.exercises)}")
+        raise UnknownExercise(f"There is no exercise '{name}' in lesson {self.lesson}. "
+                              f"{did_you_mean(name, self.exercises)}")
 
     def __dir__(self): return [*super().__dir__(), *self.exercises]
     def __repr__(self): return repr(self.progress()) # Defined below

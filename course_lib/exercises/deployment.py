@@ -1,4 +1,4 @@
-"""You will see how each exercise of lesson 2 can be solved, how its check works, and what the common mistakes look like.
+"""You will see how each exercise of lesson 2 is solved, how its check works, and what common mistakes look like.
 
 Docs: https://OWNER.github.io/deep-learning-course/solutions/deployment.html.md"""
 
@@ -44,7 +44,8 @@ def _place_slips(
     def through(left, top, width, height): return torch.tensor([(x - left)/width*side, (y - top)/height*side])
     left, top, width, height = _window(size, method)
     verb = {"crop": "squish", "squish": "crop", "pad": "crop"}
-    slips = {f"That is where it is after a {other}.": through(*_window(size, other)) for other in verb if other != method}
+    slips = {f"That is where it is after a {other}.": through(*_window(size, other))
+             for other in verb if other != method}
     return slips | {
         "Across and down are swapped.": through(left, top, width, height).flip(0),
         "Width and height of the picture are swapped.": through(*_window(size[::-1], method)),
@@ -57,7 +58,8 @@ def _place_slips(
 @check.add("new_place(x, y, size, side, method)", "D2",
            "Where a point of a picture is after it was made a square: across and down, in pixels",
            section="Fitting pictures into squares",
-           hints=("The middle of the picture becomes the middle of the square. How far from it is the point, before and after?",),
+           hints=("The middle of the picture becomes the middle of the square. How far from it is the "
+                  "point, before and after?",),
            takeaway="With crop, a result below 0 or above `side` says that the point is no longer in the picture.")
 def _new_place(trial):
     tasks = [(200, 50, (300, 180), 60), (30, 170, (120, 200), 100), (0, 0, (640, 480), 224)]
@@ -83,7 +85,8 @@ def _box_fault(
     across, down, rounding = right - left, bottom - top, 1/width + 1/height
     fits = abs(right/width - bottom/height) <= rounding
     sizes = " Are the last two its width and height? Right and bottom were asked for." if fits else ""
-    if across < 1 or down < 1: return f"`{value_text(list(box))}` is no box: right must be larger than left, and bottom than top.{sizes}"
+    if across < 1 or down < 1:
+        return f"`{value_text(list(box))}` is no box: right must be larger than left, and bottom than top.{sizes}"
     if left < 0 or top < 0 or right > width or bottom > height:
         return f"`{value_text(list(box))}` reaches beyond the picture, which is {width} by {height} pixels."
     if (across + 1)*(down + 1) < min_scale*width*height:
@@ -110,16 +113,19 @@ def _boxes_fault(
                 f"Anything from {min_scale:.0%} to 100% should come.")
     small = areas < np.median(areas)
     room = lambda length, start, end: np.maximum(length - (end - start), 1)
-    across, down = ((start/room(length, start, end))[small] for length, start, end in ((width, left, right), (height, top, bottom)))
+    across, down = ((start/room(length, start, end))[small]
+                    for length, start, end in ((width, left, right), (height, top, bottom)))
     for places, words in ((across, "across"), (down, "down")):
         if np.ptp(places) < .1: return f"{words}, every box is in the same place. It may be anywhere in the picture."
         if places.min() > .2 or places.max() < .8: return f"{words}, the boxes do not come to both ends of the picture."
-    if np.abs(across - down).max() < .2: return "they all lie on a diagonal: across and down need random numbers of their own."
+    if np.abs(across - down).max() < .2:
+        return "they all lie on a diagonal: across and down need random numbers of their own."
     return ""
 
 # %% ../../nbs/solutions/02_deployment.ipynb #check-random_box
 @check.add("random_box(size, min_scale, rng)", "D3",
-           "A random part of a picture, of its shape and with at least `min_scale` of its area: left, top, right, bottom",
+           "A random part of a picture, of its shape and with at least `min_scale` of its area: "
+           "left, top, right, bottom",
            section="A new picture every time", without=("RandomResizedCrop", "RandomResizedCropGPU"), changes=True,
            hints=("Draw a share of the area. How long are the sides then? How far may the box move to the right?",),
            takeaway="fastai also varies the shape of the box a little, from 3:4 to 4:3.")
@@ -133,16 +139,20 @@ def _random_box(trial):
             drawn.append(tuple(int(value) for value in box))
         if fault := _boxes_fault(drawn, size, min_scale): trial.refuse(fault)
         again = tuple(int(value) for value in trial(size, min_scale, random.Random(7)))
-        if again != drawn[0]: trial.refuse("an `rng` with the same seed gave another box. Take all random numbers from `rng`.")
+        if again != drawn[0]:
+            trial.refuse("an `rng` with the same seed gave another box. Take all random numbers from `rng`.")
 
 # %% ../../nbs/solutions/02_deployment.ipynb #check-top_losses
-@check.add("top_losses(probabilities, targets, n)", "D4", "The `n` largest losses, largest first, and the positions of these items",
+@check.add("top_losses(probabilities, targets, n)", "D4",
+           "The `n` largest losses, largest first, and the positions of these items",
            section="Train first, clean later", without=("top_losses", "ClassificationInterpretation"),
-           hints=("Row 0 needs the number in column `targets[0]`, row 1 that in column `targets[1]`. Index with two tensors.",),
+           hints=("Row 0 needs the number in column `targets[0]`, row 1 that in column `targets[1]`. "
+                  "Index with two tensors.",),
            takeaway="A loss of 0.7 is one chance in two for the label, 2.3 one in ten, 4.6 one in a hundred.")
 def _top_losses(trial):
     by_hand = torch.tensor([[.7, .2, .1], [.1, .1, .8], [.3, .6, .1]]), torch.tensor([0, 1, 1])
-    drawn = [((torch.randn(items, classes)*2).softmax(1), torch.randint(classes, (items,))) for items, classes in ((9, 3), (30, 5))]
+    drawn = [((torch.randn(items, classes)*2).softmax(1), torch.randint(classes, (items,)))
+             for items, classes in ((9, 3), (30, 5))]
     for (probabilities, targets), n in zip((by_hand, *drawn), (2, 4, 9), strict=True):
         rows = torch.arange(len(targets))
         losses = F.nll_loss(probabilities.log(), targets, reduction="none")
@@ -152,13 +162,15 @@ def _top_losses(trial):
             "The minus is missing: logarithms of probabilities are negative.": ranked(-losses, largest=False),
             "Those are the smallest.": ranked(losses, largest=False),
             "Those are in the order of the items.": losses[losses.topk(n).indices.sort().values],
-            "It looks at the class that the model is surest of, and not at the label.": ranked(-probabilities.max(1).values.log()),
+            "It looks at the class that the model is surest of, and not at the label.":
+                ranked(-probabilities.max(1).values.log()),
             "Those are probabilities, and their logarithms were not taken.": ranked(1 - probabilities[rows, targets]),
             "Those are logarithms to base 10.": ranked(losses/math.log(10)),
             "These are probabilities already. `cross_entropy` took a softmax once more.":
                 ranked(F.cross_entropy(probabilities, targets, reduction="none")),
             "All losses came back.": ranked(losses, len(losses))})
-        trial.same(places, losses.sort(descending=True).indices[:n], "Those are the positions of the items, counted from 0.")
+        trial.same(places, losses.sort(descending=True).indices[:n],
+                   "Those are the positions of the items, counted from 0.")
 
 # %% ../../nbs/solutions/02_deployment.ipynb #decision-fault
 def _decision_fault(
@@ -169,10 +181,12 @@ def _decision_fault(
     "The first picture whose decision is wrong"
     for path in (*want, *got):
         if (path in got) == (path in want) and got.get(path) == want.get(path): continue
-        made = " Then ".join(f"view {number} said `{value_text(view[path])}`." for number, view in enumerate(views) if path in view)
+        made = " Then ".join(f"view {number} said `{value_text(view[path])}`."
+                             for number, view in enumerate(views) if path in view)
         if not made: return f"`{path}` is in none of the views. Decisions belong to the whole path."
         came = f"`{value_text(got[path])}` came back" if path in got else "it is not in what came back"
-        return f"for `{path}` {made} In the end that is {f'`{value_text(want[path])}`' if path in want else 'no decision'}, and {came}."
+        end = f"`{value_text(want[path])}`" if path in want else "no decision"
+        return f"for `{path}` {made} In the end that is {end}, and {came}."
     return ""
 
 # %% ../../nbs/solutions/02_deployment.ipynb #views
@@ -197,14 +211,16 @@ def _merge_views(trial):
         for path in dict.fromkeys(path for view in views for path in view):
             last = [view[path] for view in views if path in view][-1]
             if last is not None: want[path] = last
-        if not isinstance(got, dict): trial.refuse(f"wanted a dictionary with a decision for each picture, got `{value_text(got)}`.")
+        if not isinstance(got, dict):
+            trial.refuse(f"wanted a dictionary with a decision for each picture, got `{value_text(got)}`.")
         first = {path: choice for view in views[::-1] for path, choice in view.items()}
         everything = {path: choice for view in views for path, choice in view.items()}
         cause = trial.cause(got, want, {
             "Names without their folder are not enough: two folders may both have a `1.jpg`.":
                 {path.split("/")[-1]: choice for path, choice in everything.items() if choice},
             "Only the last view is left.": {path: choice for path, choice in (views or [{}])[-1].items() if choice},
-            "The first decision counts, and it should be the last.": {path: choice for path, choice in first.items() if choice},
+            "The first decision counts, and it should be the last.":
+                {path: choice for path, choice in first.items() if choice},
             "`None` is no decision: it takes back the one before.": everything,
             "`None` was passed over, and the decision before it is still there.":
                 {path: choice for view in views for path, choice in view.items() if choice}})
@@ -216,21 +232,25 @@ def _merge_views(trial):
            "By how much the error fell, as the median over the splits, and the number of splits in which it fell",
            section="Did it help?",
            hints=("The first errors of both lists belong to the same split. What can be computed for each such pair?",),
-           takeaway="If it fell in 9 of 10 splits, chance is a poor explanation. If it fell in 6 of 10, it is a good one.")
+           takeaway="If it fell in 9 of 10 splits, chance is a poor explanation. If it fell in 6 of "
+                    "10, it is a good one.")
 def _compare_splits(trial):
     by_hand = [[.10, .04, .07, .20], [.05, .06, .06, .08]], [[.10, .20, .30], [.08, .20, .10]]
     drawn = [(torch.randint(4, 30, (2, n))/100).tolist() for n in (9, 10)]
     for before, after in (*by_hand, *drawn):
         falls = np.subtract(before, after).round(9)
         fall, times = trial.pair(trial(before, after), "two numbers, the median and how often it fell")
-        trial.same_number(fall, np.median(falls), "The median over the splits of the error before minus the error after.", {
+        trial.same_number(fall, np.median(falls),
+                          "The median over the splits of the error before minus the error after.", {
             "That is the difference of the two medians. Compare each split with itself first.":
                 np.median(before) - np.median(after),
             "The sign is turned: it is positive where the error fell.": -np.median(falls),
             "That is the mean, which a single split can move a long way.": falls.mean(),
-            "Of an even number of values the median is half way between the two in the middle. `torch.median` takes the lower one.":
+            "Of an even number of values the median is half way between the two in the middle. `torch.median` takes "
+            "the lower one.":
                 np.sort(falls)[(len(falls) - 1)//2],
-            "Of an even number of values the median is half way between the two in the middle.": np.sort(falls)[len(falls)//2]})
+            "Of an even number of values the median is half way between the two in the middle.":
+                np.sort(falls)[len(falls)//2]})
         trial.same_number(times, (falls > 0).sum(), f"That is in how many of {len(falls)} splits the error fell.", {
             "A split in which nothing changed was counted.": (falls >= 0).sum(),
             "That is in how many it rose.": (falls < 0).sum(),
@@ -265,7 +285,8 @@ def _pack(
 @check.add("unsafe_files(folder, hashes)", "D8",
            "Names of all pickles, of files that are changed or not announced, and of those that are missing, sorted",
            section="What a pickle can do",
-           hints=("Collect the names of all files below the folder first. Which names are in one of the two, and which in both?",),
+           hints=("Collect the names of all files below the folder first. Which names are in one of the two, and "
+                  "which in both?",),
            takeaway="The hashes must come from somewhere that an attacker cannot write to, not from the same folder.")
 def _unsafe_files(trial):
     names = sorted(_FAULTS)
@@ -279,28 +300,35 @@ def _unsafe_files(trial):
             trial.refuse(f"wanted a list of names, got `{value_text(got)}`.")
         for name in sorted(set(got) - faults):
             if name in hashes: trial.refuse(f"`{name}` was named. It is as it was announced, and no pickle.")
-            trial.refuse(f"`{name}` was named. Files are named by their path below the folder, with `/`, and folders not at all.")
+            trial.refuse(f"`{name}` was named. Files are named by their path below the folder, with "
+                         "`/`, and folders not at all.")
         for name in sorted(faults - set(got)): trial.refuse(f"`{name}` was not found. {_FAULTS[name]}")
-        if got != sorted(faults): trial.refuse(f"wanted each name once, in the order of the alphabet, got `{value_text(got)}`.")
+        if got != sorted(faults):
+            trial.refuse(f"wanted each name once, in the order of the alphabet, got `{value_text(got)}`.")
 
 # %% ../../nbs/solutions/02_deployment.ipynb #check-workers_needed
 @check.add("workers_needed(per_second, milliseconds, busy)", "D12",
-           "The smallest number of workers that do so many pictures a second and are busy for a share `busy` of the time at most",
+           "The smallest number of workers that do so many pictures a second and are busy for a share `busy` of the "
+           "time at most",
            section="How fast, and where",
-           hints=("How many seconds of work come in each second? How many seconds of work may one worker do in a second?",),
+           hints=("How many seconds of work come in each second? How many seconds of work may one "
+                  "worker do in a second?",),
            takeaway="At 100 pictures a second one sees quickly whether faster code or another machine is cheaper.")
 def _workers_needed(trial):
     drawn = [(torch.randint(5, 200, (1,)).item(), torch.randint(10, 90, (1,)).item(), .75) for _ in range(6)]
-    for per_second, milliseconds, busy in ((50, 40, .5), (120, 35, .5), (30, 25, 1.), (1, 10, .5), (100, 10, 1.), *drawn):
+    for per_second, milliseconds, busy in ((50, 40, .5), (120, 35, .5), (30, 25, 1.), (1, 10, .5), (100, 10, 1.),
+                                           *drawn):
         work = per_second*milliseconds
         want = next(workers for workers in range(1, 100) if workers*1000*busy >= work)
         exact = work/1000/busy
-        trial.same_number(trial(per_second, milliseconds, busy), want, f"Each second brings {work} milliseconds of work.", {
+        trial.same_number(trial(per_second, milliseconds, busy), want,
+                          f"Each second brings {work} milliseconds of work.", {
             "Too few: a part of a worker is not to be had, so a fraction is rounded up.": math.floor(exact),
             "It was rounded to the nearest number, and a fraction always needs one more.": round(exact),
             "That is not a whole number of workers.": exact,
             "`busy` plays no part: they would be busy all the time.": math.ceil(work/1000),
-            "`busy` was multiplied, and so the rest that workers should have makes them fewer.": math.ceil(work/1000*busy),
+            "`busy` was multiplied, and so the rest that workers should have makes them fewer.":
+                math.ceil(work/1000*busy),
             "The work was rounded up before it was divided among the workers.": math.ceil(math.ceil(work/1000)/busy),
             "One too many: where it comes out even, nothing is to be added.": math.floor(exact) + 1,
             "Milliseconds were taken for seconds.": math.ceil(work/busy)})
@@ -309,11 +337,12 @@ def _workers_needed(trial):
 @check.add("best_action(probabilities, costs)", "D13",
            "For each item the number of the action with the lowest expected cost, shape (items,)",
            section="From a prediction to a decision",
-           hints=("For one item and one action: cost for class 0 times probability of class 0, plus the same for class 1 ...",),
+           hints=("For one item and one action: cost for class 0 times probability of class 0, "
+                  "plus the same for class 1 ...",),
            takeaway="The model gives probabilities. What a mistake costs has to come from those who bear it.")
 def _best_action(trial):
     camp = (torch.tensor([[0., .1, .9], [.02, 0., .98], [.3, .65, .05], [.8, .1, .1]]),
-            torch.tensor([[20., 4, 5], [100., 14, 12], [0., 1, 12]])) # black, grizzly, teddy; do nothing, look, sound the alarm
+            torch.tensor([[20., 4, 5], [100., 14, 12], [0., 1, 12]])) # black, grizzly, teddy; nothing, look, alarm
     drawn = [(torch.randn(items, classes).softmax(1), torch.rand(classes, actions)*10)
              for items, classes, actions in ((12, 3, 3), (20, 4, 2), (9, 2, 5))]
     for probabilities, costs in (camp, *drawn):
@@ -329,7 +358,8 @@ def _best_action(trial):
                  "Those are the expected costs, and the numbers of actions were asked for.": expected,
                  "Those are the lowest expected costs. Which action has them?": expected.min(1).values}
         if costs.shape[0] == costs.shape[1]:
-            slips["The costs were read the wrong way: a row is a class, a column an action."] = (probabilities@costs.T).argmin(1)
+            transposed = "The costs were read the wrong way: a row is a class, a column an action."
+            slips[transposed] = (probabilities@costs.T).argmin(1)
         rule = f"There are {costs.shape[1]} actions, and one is to be chosen for each item."
         trial.same(trial(probabilities, costs), expected.argmin(1), rule, slips)
 
@@ -340,33 +370,39 @@ def _plain_score(
     scale,      # Spread of each number
 ) -> float: # 0 for a picture that is like the mean of a class
     "The score of one picture, without tensors"
-    return min(math.sqrt(sum(((f - m)/s)**2 for f, m, s in zip(feature, mean, scale, strict=True))/len(scale)) for mean in means)
+    return min(math.sqrt(sum(((f - m)/s)**2 for f, m, s in zip(feature, mean, scale, strict=True))/len(scale))
+               for mean in means)
 
 # %% ../../nbs/solutions/02_deployment.ipynb #check-domain_scores
 @check.add("domain_scores(features, means, scale)", "D14",
            "How far each picture is from the nearest class, in units of the spread, shape (pictures,)",
            section="What goes wrong after launch", without=("cdist", "mahalanobis"),
-           hints=("Give `features` a new axis, so that every picture meets every class: (pictures, classes, features).",),
+           hints=("Give `features` a new axis, so that every picture meets every class: "
+                  "(pictures, classes, features).",),
            takeaway="The threshold comes from pictures kept aside: 99 of 100 of them should be below it.")
 def _domain_scores(trial):
     by_hand = torch.tensor([[3., 4.], [4., 9.]]), torch.tensor([[3., 4.], [0., 0.]]), torch.tensor([1., 2.])
-    drawn = [(torch.randn(n, f)*3, torch.randn(c, f)*3, torch.rand(f) + .3) for n, c, f in ((4, 4, 4), (7, 3, 5), (6, 2, 9))]
+    drawn = [(torch.randn(n, f)*3, torch.randn(c, f)*3, torch.rand(f) + .3)
+             for n, c, f in ((4, 4, 4), (7, 3, 5), (6, 2, 9))]
     for features, means, scale in (by_hand, *drawn):
         right = torch.tensor([_plain_score(feature, means.tolist(), scale.tolist()) for feature in features.tolist()])
         gaps = features[:, None] - means
         scaled = gaps/scale
         far = scaled.square().mean(2).sqrt()
-        trial.same(trial(features, means, scale), right, "0 for a picture that has just the mean features of a class.", {
+        trial.same(trial(features, means, scale), right,
+                   "0 for a picture that has just the mean features of a class.", {
             "That is the distance to the farthest class. A picture that is near one class is not strange.": far.amax(1),
             "That is the mean distance to all classes. Being near one of them is enough.": far.mean(1),
             "The spread is not in it: a step that is small for one feature is large for another.":
                 gaps.square().mean(2).sqrt().amin(1),
-            "The distances were divided by the spread after they were squared.": (gaps.square()/scale).mean(2).sqrt().amin(1),
+            "The distances were divided by the spread after they were squared.":
+                (gaps.square()/scale).mean(2).sqrt().amin(1),
             "The distances were multiplied by the spread.": (gaps*scale).square().mean(2).sqrt().amin(1),
             "That is the sum over the features. With the mean, networks with more features do not get larger scores.":
                 scaled.square().sum(2).sqrt().amin(1),
             "The root is missing.": scaled.square().mean(2).amin(1),
-            "Those are mean absolute distances, and the root of the mean square was asked for.": scaled.abs().mean(2).amin(1),
+            "Those are mean absolute distances, and the root of the mean square was asked for.":
+                scaled.abs().mean(2).amin(1),
             "Each feature took the class that is nearest to it. One class has to be near in all of them.":
                 scaled.square().amin(1).mean(1).sqrt(),
             "Those are the distances to every class. Which of them counts?": far})

@@ -1,4 +1,4 @@
-"""You will see how each exercise of lesson 3 can be solved, how its check works, and what the common mistakes look like.
+"""You will see how each exercise of lesson 3 is solved, how its check works, and what common mistakes look like.
 
 Docs: https://OWNER.github.io/deep-learning-course/solutions/foundations.html.md"""
 
@@ -48,7 +48,8 @@ def _make_polynomial(trial):
 @check.add("known_mse(preds, targs)", "F3", "Mean squared error where the target is known, that is, not `nan`",
            section="A number for how wrong", without=("mse_loss", "l1_loss", "MSELoss", "L1Loss"),
            hints=("Take the gaps out before anything is subtracted. Which pairs are left?",),
-           takeaway="A mask that picks items is safe. A mask that multiplies afterwards is not: zero times `nan` is `nan`.")
+           takeaway="A mask that picks items is safe. A mask that multiplies afterwards is not: zero "
+                    "times `nan` is `nan`.")
 def _known_mse(trial):
     nan = math.nan
     for targs in ([2., nan, 3.], torch.randn(4).tolist(), [nan, *torch.randn(3).tolist(), nan]):
@@ -62,19 +63,22 @@ def _known_mse(trial):
         if isinstance(got, torch.Tensor) and got.isnan().any():
             trial.refuse("`nan` came back. Whatever is computed with `nan` is `nan`, so a single gap spoils the mean.")
         trial.same(got, squares.mean(), f"The mean runs over the {len(pairs)} known of {len(targs)} targets.", {
-            "The gaps count as hits: the sum is right, and was divided by the number of all targets.": squares.sum()/len(targs),
+            "The gaps count as hits: the sum is right, and was divided by the number of all targets.":
+                squares.sum()/len(targs),
             "The gaps were filled with 0, as if 0 had been measured.": F.mse_loss(preds, targs.nan_to_num()),
             "That is the mean absolute error.": distances.mean(),
             "That is the sum, and the mean was asked for.": squares.sum(),
             "That is the root of it: leave the root out.": squares.mean().sqrt()})
         trial.gradient(got, squares.mean(), preds,
-                       "A gap that is covered up after the computation still has a slope, and zero times `nan` is `nan`.")
+                       "A gap that is covered up after the computation still has a slope, and zero "
+                       "times `nan` is `nan`.")
 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-numeric_gradient
 @check.add("numeric_gradient(loss_func, params, by)", "F3",
            "The slope for each parameter, by nudging it by `by` in both directions",
            section="Let gradients turn the sliders",
-           without=("backward", "grad", "autograd", "requires_grad_", "jacobian", "jacrev", "jacfwd", "vmap", "approx_fprime"),
+           without=("backward", "grad", "autograd", "requires_grad_", "jacobian", "jacrev", "jacfwd", "vmap",
+                    "approx_fprime"),
            hints=("How far apart are the two places at which you compute the loss?",),
            takeaway="From one side the error shrinks like `by`, from both sides like `by` squared.")
 def _numeric_gradient(trial):
@@ -90,12 +94,14 @@ def _numeric_gradient(trial):
             "It is twice too large: the two places are not `by` apart.": 2*slopes,
             "The sign is turned: it is positive where the loss grows with the parameter.": -slopes,
             "It was never divided: that is by how much the loss changes.": 2*by*slopes,
-            "Both losses were the same. Was the parameter at two places? A second name for a tensor is no copy of it.": 0*slopes,
+            "Both losses were the same. Was the parameter at two places? A second name for a tensor is no copy of it.":
+                0*slopes,
             "All parameters were nudged together, so that their effects have been added up.": slopes.sum().expand(3)})
 
 # %% ../../nbs/solutions/03_foundations.ipynb #step-rivals
 _STEP_RIVALS = GD_RIVALS | {
-    "The tensors moved one after the other, and the later gradients belong to another place than the first.": dict(in_turn=True)}
+    "The tensors moved one after the other, and the later gradients belong to another place than the first.":
+        dict(in_turn=True)}
 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-take_step
 @check.add("take_step(params, loss_func, lr)", "F3",
@@ -112,10 +118,12 @@ def _take_step(trial):
         before, loss = [tensor.detach().clone() for tensor in params], loss_func(*params).detach()
         got = trial(list(params), loss_func, .1)
         for i, (tensor, old) in enumerate(zip(params, before, strict=True)): trial.moved(f"params[{i}]", tensor, old)
-        after, slips = torch.cat([p.detach().flatten() for p in params]), {why: path[step] for why, path in rivals.items()}
+        after = torch.cat([p.detach().flatten() for p in params])
+        slips = {why: path[step] for why, path in rivals.items()}
         trial.same(after, want, f"Those are all the parameters after step {step+1}.", slips)
         if isinstance(got, torch.Tensor):
-            trial.refuse("the loss came back as a tensor. A plain number was asked for; a tensor may hold on to its whole graph.")
+            trial.refuse("the loss came back as a tensor. A plain number was asked for; a tensor may hold on to its "
+                         "whole graph.")
         late = {"It was computed after the step.": loss_func(*params).detach()}
         trial.same(torch.as_tensor(got), loss, "That is the loss that came back.", late)
 
@@ -194,26 +202,34 @@ def _watch_descent(trial):
         losses, diverged = trial.pair(got, "a list of losses and `True` or `False`")
         if not isinstance(losses, list): trial.refuse(f"wanted the losses in a list, got `{value_text(losses)}`.")
         if any(isinstance(loss, torch.Tensor) for loss in losses):
-            trial.refuse("the losses are tensors. Whoever collects them keeps every graph in memory: plain numbers, please.")
+            trial.refuse("the losses are tensors. Whoever collects them keeps every graph in memory: "
+                         "plain numbers, please.")
         if fault := _length_fault(losses, want, steps): trial.refuse(fault)
         finite = sum(map(math.isfinite, want))
-        slips = {why: losses_of(loss_func, start, lr, steps, **options)[:finite] for why, options in _WATCH_RIVALS.items()}
-        trial.same(torch.tensor(losses[:finite]), torch.tensor(want[:finite]), "Those are the losses from the start on.", slips)
-        trial.same(bool(diverged), _diverged(want), f"That is whether it diverged; the last loss was `{value_text(want[-1])}`.")
+        slips = {why: losses_of(loss_func, start, lr, steps, **options)[:finite]
+                 for why, options in _WATCH_RIVALS.items()}
+        trial.same(torch.tensor(losses[:finite]), torch.tensor(want[:finite]),
+                   "Those are the losses from the start on.", slips)
+        trial.same(bool(diverged), _diverged(want),
+                   f"That is whether it diverged; the last loss was `{value_text(want[-1])}`.")
 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-add_bends
 @check.add("add_bends(x, slopes, heights)", "F4", "For each item the sum of n ReLUs, shape (items,)",
-           section="Bends, added up", hints=("Write down the shape after each step: where are items and ReLUs side by side?",),
+           section="Bends, added up",
+           hints=("Write down the shape after each step: where are items and ReLUs side by side?",),
            takeaway="With a weight for each ReLU this is a network with one hidden layer.")
 def _add_bends(trial):
     by_hand = torch.tensor([[-1.], [0], [2]]), torch.tensor([[1., -3]]), torch.tensor([1., 1])
     random = lambda items, inputs, n: (torch.randn(items, inputs), torch.randn(inputs, n), torch.randn(n))
     for x, slopes, heights in (by_hand, random(7, 1, 5), random(6, 2, 4)):
         lines, flat = F.linear(x, slopes.T, heights), F.linear(x, slopes.T).clamp(min=0).sum(1)
-        trial.same(trial(x, slopes, heights), lines.clamp(min=0).sum(1), "One number for each item: the sum over the ReLUs.", {
-            "The lines were added up first and cut off afterwards, which leaves a single bend.": lines.sum(1).clamp(min=0),
+        trial.same(trial(x, slopes, heights), lines.clamp(min=0).sum(1),
+                   "One number for each item: the sum over the ReLUs.", {
+            "The lines were added up first and cut off afterwards, which leaves a single bend.":
+                lines.sum(1).clamp(min=0),
             "Nothing was cut off. A sum of lines is a line.": lines.sum(1),
-            "The heights were added after the cut. They belong inside: they say where a line bends.": flat + heights.sum(),
+            "The heights were added after the cut. They belong inside: they say where a line bends.":
+                flat + heights.sum(),
             "The heights are missing.": flat,
             "That is the mean, and the sum was asked for.": lines.clamp(min=0).mean(1)})
     if trial.lines_run(*random(40, 2, 40)) > trial.lines_run(*random(3, 2, 3)):
@@ -264,12 +280,14 @@ def _uses_matmul(
 # %% ../../nbs/solutions/03_foundations.ipynb #check-matmul_sums
 @check.add("matmul_sums(a, b)", "F6", "The matrix product of shapes (n, k) and (k, m), by broadcasting alone",
            section="Matrix multiplication",
-           without=("matmul", "mm", "bmm", "mv", "dot", "inner", "einsum", "tensordot", "linear", "Linear", "addmm", "vecdot",
-                    "multi_dot", "chain_matmul"),
+           without=("matmul", "mm", "bmm", "mv", "dot", "inner", "einsum", "tensordot", "linear", "Linear", "addmm",
+                    "vecdot", "multi_dot", "chain_matmul"),
            hints=("The result has axes n and m, and k is added up. Give both matrices all three axes.",),
-           takeaway="All n·k·m products exist at once, which takes memory. `@` gives the same result with next to none.")
+           takeaway="All n·k·m products exist at once, which takes memory. `@` gives the same "
+                    "result with next to none.")
 def _matmul_sums(trial):
-    if any(map(_uses_matmul, code_of(trial.answer).values())): trial.refuse("`@` does the whole exercise. Write it without.")
+    if any(map(_uses_matmul, code_of(trial.answer).values())):
+        trial.refuse("`@` does the whole exercise. Write it without.")
     for n, k, m in ((3, 3, 3), (2, 3, 2), (4, 6, 5), (1, 7, 2)):
         a, b = (torch.randint(-4, 5, size).float() for size in ((n, k), (k, m)))
         square = {"Each number met only the one at its own place.": a*b,
@@ -306,7 +324,8 @@ def _dummies(trial):
     trial.complains(["S", "Belfast"], ports, about="Belfast", why="`Belfast` is none of the names")
 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-log_scale
-@check.add("log_scale(values)", "F8", "Logarithms of `values` + 1, divided by the largest of them; zeros where all values are 0",
+@check.add("log_scale(values)", "F8",
+           "Logarithms of `values` + 1, divided by the largest of them; zeros where all values are 0",
            section="A network in a spreadsheet",
            hints=("What is the logarithm of 1, and by what do you divide when all values are 0?",),
            takeaway="Keep the largest logarithm of the training rows, and divide new rows by the same number.")
@@ -332,10 +351,12 @@ def _two_tables(
     order = torch.randperm(12).tolist()
     keys = [(names[i//3], sizes[i % 3]) for i in order]
     top1 = {key: 70 + i for key, i in zip(keys[:together + 3], order, strict=False)}
-    rate = {key: 100 + 50*i for key, i in zip(keys[:together] + keys[together + 3:together + 5], order[::-1], strict=False)}
+    with_speed = keys[:together] + keys[together + 3:together + 5]
+    rate = {key: 100 + 50*i for key, i in zip(with_speed, order[::-1], strict=False)}
     both = sorted((*key, top1[key], rate[key]) for key in top1.keys() & rate.keys())
     table = lambda found, column: pd.DataFrame([(*key, found[key]) for key in found], columns=["model", "size", column])
-    return table(top1, "top1").sort_values("top1"), table(rate, "images_per_second").sort_values("images_per_second"), both
+    speed = table(rate, "images_per_second").sort_values("images_per_second")
+    return table(top1, "top1").sort_values("top1"), speed, both
 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-joined
 def _check_joined(
@@ -345,15 +366,19 @@ def _check_joined(
 ):
     "Refuse a table that is not the join on both keys, and say how it came about"
     columns = ["model", "size", "top1", "images_per_second"]
-    if not isinstance(table, pd.DataFrame): trial.refuse(f"wanted a table and a number, and the first is `{value_text(table)}`.")
+    if not isinstance(table, pd.DataFrame):
+        trial.refuse(f"wanted a table and a number, and the first is `{value_text(table)}`.")
     if doubled := [name for name in table if name.endswith(("_x", "_y"))]:
-        trial.refuse(f"there is a column `{doubled[0]}`. Joined by one key, rows stand together that differ in the other.")
+        trial.refuse(f"there is a column `{doubled[0]}`. Joined by one key, rows stand together that "
+                     "differ in the other.")
     if table.columns.has_duplicates: trial.refuse("a column comes twice: the tables were put side by side, unmatched.")
-    if missing := [name for name in columns if name not in table]: trial.refuse(f"the table lacks the column `{missing[0]}`.")
+    if missing := [name for name in columns if name not in table]:
+        trial.refuse(f"the table lacks the column `{missing[0]}`.")
     gaps = int(table[columns].isna().any(axis=1).sum())
     if gaps: trial.refuse(f"{gaps} rows have gaps: rows without a partner came along.")
     got = sorted(table[columns].itertuples(index=False, name=None))
-    if len(got) != len(right): trial.refuse(f"wanted {len(right)} rows, got {len(got)}. A row stays where model and size agree.")
+    if len(got) != len(right):
+        trial.refuse(f"wanted {len(right)} rows, got {len(got)}. A row stays where model and size agree.")
     if got != right: trial.refuse("some rows stand beside a row of another model or size.")
 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-join_results
@@ -361,14 +386,16 @@ def _check_joined(
            "The two tables joined on model and size, and the number of rows of both that found no partner",
            section="Which image model is best",
            hints=("Every row of either table is in the joined one or left out. How many rows did each table have?",),
-           takeaway="Count what a join leaves out, every time. A name that is spelled in two ways costs rows, and nobody is told.")
+           takeaway="Count what a join leaves out, every time. A name that is spelled in two ways costs rows, and "
+                    "nobody is told.")
 def _join_results(trial):
     for together in (5, 0):
         accuracy, speed, right = _two_tables(together)
         table, left_out = trial.pair(trial(accuracy, speed), "two things, the joined table and a number")
         _check_joined(trial, table, right)
         left_out = left_out.item() if hasattr(left_out, "item") else left_out
-        trial.same(left_out, 5, f"There are {len(accuracy)} and {len(speed)} rows, and {len(right)} of each found a partner.", {
+        trial.same(left_out, 5,
+                   f"There are {len(accuracy)} and {len(speed)} rows, and {len(right)} of each found a partner.", {
             "Those are the rows of `accuracy` alone.": 3, "Those are the rows of `speed` alone.": 2,
             "A joined row stands for one row of each table.": len(accuracy) + len(speed) - len(right),
             "Those are the rows that did find one.": len(right)})
@@ -383,23 +410,27 @@ def _shop() -> pd.DataFrame: # Eight rows in random order; more accurate models 
     return table.iloc[order].reset_index(drop=True)
 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-best_models
-@check.add("best_models(table, least_speed, n=3)", "F9", "Names of the `n` most accurate models that are fast enough, best first",
+@check.add("best_models(table, least_speed, n=3)", "F9",
+           "Names of the `n` most accurate models that are fast enough, best first",
            section="Which image model is best",
            hints=("Two steps. Which rows may take part at all? In which order do they stand?",),
-           takeaway="State the limit first, then ask for the best. Who looks at the best first will talk the limit away.")
+           takeaway="State the limit first, then ask for the best. Who looks at the best first will "
+                    "talk the limit away.")
 def _best_models(trial):
     for least_speed, options in ((1000., {}), (400., dict(n=2)), (2500., dict(n=1)), (4000., {}), (9000., {})):
         table, n = _shop(), options.get("n", 3)
         got = trial(table, least_speed, **options)
         if not isinstance(got, list): trial.refuse(f"wanted a list of names, got `{type(got).__name__}`.")
         by_accuracy, by_speed = (table.sort_values(column, ascending=False) for column in ("top1", "images_per_second"))
-        named = lambda rows, compare="ge", least=least_speed: rows["model"][getattr(rows["images_per_second"], compare)(least)].tolist()
+        def named(rows, compare="ge", least=least_speed):
+            return rows["model"][getattr(rows["images_per_second"], compare)(least)].tolist()
         rule = f"Of {len(table)} models {len(named(table))} do at least {least_speed:.0f} images a second."
         trial.same(got, named(by_accuracy)[:n], rule, {
             "A model that is exactly as fast as it has to be is missing.": named(by_accuracy, "gt")[:n],
             "Those are the fastest, and the most accurate of the fast ones were asked for.": named(by_speed)[:n],
             "Those are the least accurate, first.": named(by_accuracy[::-1])[:n],
-            "The most accurate were chosen first, and those that are too slow dropped afterwards.": named(by_accuracy[:n]),
+            "The most accurate were chosen first, and those that are too slow dropped afterwards.":
+                named(by_accuracy[:n]),
             "`n` plays no part: three came, as without it.": named(by_accuracy)[:3],
             "All that are fast enough are named, and `n` of them were asked for.": named(by_accuracy),
             "The speed plays no part: those are the most accurate of all.": by_accuracy["model"].tolist()[:n]})

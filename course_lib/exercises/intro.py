@@ -1,4 +1,4 @@
-"""You will see how each exercise of lesson 1 can be solved, how its check works, and what the common mistakes look like.
+"""You will see how each exercise of lesson 1 is solved, how its check works, and what common mistakes look like.
 
 Docs: https://OWNER.github.io/deep-learning-course/solutions/intro.html.md"""
 
@@ -37,9 +37,11 @@ def _baseline_error(trial):
         here, there = Counter(train), Counter(valid)
         answer, judged = here.most_common(1)[0][0], there.most_common(1)[0][0]
         errors = len(valid) - there[answer]
-        trial.same_number(trial(train, valid), errors/len(valid), f"`{answer}` is the most frequent label to learn from.", {
+        trial.same_number(trial(train, valid), errors/len(valid),
+                          f"`{answer}` is the most frequent label to learn from.", {
             "That is the share of right answers, the accuracy.": there[answer]/len(valid),
-            "Its answer was chosen from the validation labels, and those are for judging.": 1 - there[judged]/len(valid),
+            "Its answer was chosen from the validation labels, and those are for judging.":
+                1 - there[judged]/len(valid),
             "That is how often it is wrong on the labels that it learned from.": 1 - here[answer]/len(train),
             "That is how many are wrong, and their share was asked for.": errors,
             "The errors were divided by the number of training labels.": errors/len(train),
@@ -47,7 +49,8 @@ def _baseline_error(trial):
             "That is in per cent.": 100*errors/len(valid)})
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-label_from_name
-_NO_PETS = "list.txt", "great_pyrenees.jpg", "_12.jpg", "pug_3.jpg.part", "pug_3.mat", "._Bengal_101.jpg", "my pug_3.jpg"
+_NO_PETS = ("list.txt", "great_pyrenees.jpg", "_12.jpg", "pug_3.jpg.part", "pug_3.mat", "._Bengal_101.jpg",
+            "my pug_3.jpg")
 
 @check.add("label_from_name(name)", "I4",
            "Kind and breed, both as words; raises `ValueError` for a name that is no picture of a pet",
@@ -72,12 +75,14 @@ def _label_from_name(trial):
     for name in _NO_PETS: trial.complains(name, about=name, called="the file", why="this is no picture of a pet")
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-into_range
-@check.add("into_range(acts, low, high)", "I8", "Any numbers, bent into the range between `low` and `high` by a sigmoid",
+@check.add("into_range(acts, low, high)", "I8",
+           "Any numbers, bent into the range between `low` and `high` by a sigmoid",
            section="More than pictures", without=("sigmoid_range", "SigmoidRange"),
            hints=("A sigmoid lies between 0 and 1. How long is the range, and where does it begin?",),
            takeaway="The ends are never reached. For ratings from 1 to 5 leave some room, such as 0.5 to 5.5.")
 def _into_range(trial):
-    for acts, low, high in ((torch.tensor([-2., 0, 2]), .5, 5.5), (torch.randn(7, 3)*2, -1., 2.), (torch.randn(9, 1)*3, 10., 14.)):
+    for acts, low, high in ((torch.tensor([-2., 0, 2]), .5, 5.5), (torch.randn(7, 3)*2, -1., 2.),
+                            (torch.randn(9, 1)*3, 10., 14.)):
         acts.requires_grad_()
         share = (1 + (acts/2).tanh())/2
         got, right = trial(acts, low, high), low + share*(high - low)
@@ -132,7 +137,8 @@ def closeness(
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-keep_if_better
 @check.add("keep_if_better(weights, performance, changes)", "I12",
-           "The weights after all `changes` were tried in turn and only those that helped were kept, and their performance",
+           "The weights after all `changes` were tried in turn and only those that helped were "
+           "kept, and their performance",
            section="A program that writes itself",
            hints=("Two things have to be remembered from one change to the next. Which?",),
            takeaway="All training is this loop. Gradients only make better proposals than luck does.")
@@ -143,7 +149,8 @@ def _keep_if_better(trial):
         want, best = _rival_search(weights, closeness, changes)
         ends = {why: _rival_search(weights, closeness, changes, **how)[0] for why, how in _SEARCHES.items()}
         got, reached = trial.pair(trial(weights, closeness, changes), "the weights and their performance")
-        trial.same(got, want, f"`closeness` is {value_text(closeness(weights))} at first, and {value_text(best)} in the end.", ends)
+        trial.same(got, want, f"`closeness` is {value_text(closeness(weights))} at first, and "
+                              f"{value_text(best)} in the end.", ends)
         trial.same_number(reached, best, "That is the performance that came with the weights.", {
             "It belongs to the last change that was tried.": closeness(got + changes[-1]),
             "It belongs to the weights at the start.": closeness(weights)})
@@ -170,26 +177,32 @@ def _group_numbers(
     return numbers(rate[True] - rate[False]), {why: numbers(values) for why, values in {
         "That is how many of those who saw it bought. Some would have bought anyway.": rate[True],
         "That is how many bought, shown or not.": table.groupby("group")["bought"].mean(),
-        "Those are differences of counts, and more people were shown the book than not.": bought_by[True] - bought_by[False],
-        "Both counts were divided by the size of the whole group.": (bought_by[True] - bought_by[False])/size.sum(axis=1),
+        "Those are differences of counts, and more people were shown the book than not.":
+            bought_by[True] - bought_by[False],
+        "Both counts were divided by the size of the whole group.":
+            (bought_by[True] - bought_by[False])/size.sum(axis=1),
         "That is how many of the buyers had seen it.": bought_by[True]/bought_by.sum(axis=1).clip(lower=1),
         "The sign is turned: a gain is positive where showing it helped.": rate[False] - rate[True],
-        "That is a ratio, and the difference of both rates was asked for.": rate[True]/rate[False].clip(lower=1e-9)}.items()}
+        "That is a ratio, and the difference of both rates was asked for.":
+            rate[True]/rate[False].clip(lower=1e-9)}.items()}
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-gain_by_group
 @check.add("gain_by_group(groups, shown, bought)", "I15",
            "For each group, by how much the share of buyers is larger among those who were shown the book",
            section="What a model cannot do",
            hints=("For each group there are two shares. Who belongs to the one, who to the other?",),
-           takeaway="This works because chance chose who saw the book. Had the shop chosen, both sides would differ in more.")
+           takeaway="This works because chance chose who saw the book. Had the shop chosen, both "
+                    "sides would differ in more.")
 def _gain_by_group(trial):
     by_hand = ["new"]*5 + ["old"]*4, [True, True, True, False, False, True, False, False, False], \
         [True, True, False, True, False, True, True, True, False]
     for groups, shown, bought in (by_hand, _visits(), _visits()):
         got = trial(groups, shown, bought)
-        if not isinstance(got, dict): trial.refuse(f"wanted a dictionary with a number for each group, got `{value_text(got)}`.")
+        if not isinstance(got, dict):
+            trial.refuse(f"wanted a dictionary with a number for each group, got `{value_text(got)}`.")
         keys = sorted(set(groups))
-        if set(got) != set(keys): trial.refuse(f"wanted the groups `{value_text(keys)}` as keys, got `{value_text(list(got))}`.")
+        if set(got) != set(keys):
+            trial.refuse(f"wanted the groups `{value_text(keys)}` as keys, got `{value_text(list(got))}`.")
         values = [trial.run(float, got[name]) for name in keys]
         right, wrong = _group_numbers(groups, shown, bought)
         rule = f"Those are the gains of {', '.join(keys)}, in this order."
@@ -261,7 +274,8 @@ def _indices(
     part,        # One part of a split
 ) -> list: # Of plain integers
     "Numbers of items as a list; refuses anything else"
-    found = part.tolist() if hasattr(part, "tolist") else list(part) if isinstance(part, (list, tuple, set, range)) else None
+    if hasattr(part, "tolist"): part = part.tolist()
+    found = list(part) if isinstance(part, (list, tuple, set, range)) else None
     if not isinstance(found, list) or not all(hasattr(i, "__index__") for i in found):
         trial.refuse(f"wanted the numbers of items in a list, got `{value_text(part)}`.")
     return [int(i) for i in found]
@@ -285,7 +299,8 @@ def _split_fault(
         learn, judge = (part[both[0]] for part in parts)
         return (f"`{both[0]}` is in both parts, with {learn} items to learn from and {judge} to judge by. "
                 "Draw among the groups, not among the items.")
-    if len(parts[0]) == aside != len(parts[1]): return "the parts are swapped: first those to learn from, then those to judge by."
+    if len(parts[0]) == aside != len(parts[1]):
+        return "the parts are swapped: first those to learn from, then those to judge by."
     if len(parts[1]) != aside: return f"wanted {aside} of {len(set(groups))} groups to judge by, got {len(parts[1])}."
     return ""
 
@@ -305,14 +320,16 @@ def _split_by_group(trial):
             train, valid = (_indices(trial, part) for part in got)
             if fault := _split_fault(groups, train, valid, round(share*count)): trial.refuse(fault)
             splits.append(sorted({groups[i] for i in valid}))
-        if splits[0] != splits[-1]: trial.refuse("the same seed gave two different splits. Results could not be compared.")
-        if all(split == splits[0] for split in splits): trial.refuse("six seeds gave one and the same split: `seed` plays no part.")
+        if splits[0] != splits[-1]:
+            trial.refuse("the same seed gave two different splits. Results could not be compared.")
+        if all(split == splits[0] for split in splits):
+            trial.refuse("six seeds gave one and the same split: `seed` plays no part.")
 
 # %% ../../nbs/solutions/01_intro.ipynb #planted
 def _planted(
     n:int, m:int, # Pictures in both sets
 ) -> tuple: # Two byte tensors (n, 5, 6) and (m, 5, 6), and which of the second are copies, mirrored or turned over
-    "Two small sets of random pictures, in which some of the second come from the first; one at its own place, if it can"
+    "Two small sets of random pictures; some of the second come from the first, one at its own place, if it can"
     train, valid = (torch.randint(4, (count, 5, 6), dtype=torch.uint8) for count in (n, m))
     places, sources = torch.randperm(m)[:6], torch.randperm(n)[:6]
     if n == m: sources = torch.cat([places[:1], places[:-1]])
@@ -326,18 +343,23 @@ def _planted(
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-leaked
 @check.add("leaked(train, valid)", "I17",
-           "Whether each picture of `valid` is also in `train`, as it is or mirrored left to right, shape (pictures of `valid`,)",
+           "Whether each picture of `valid` is also in `train`, as it is or mirrored left to right, shape (pictures "
+           "of `valid`,)",
            section="Two sets to keep away from",
-           hints=("Take one picture of `valid` first. With how many must it be compared? Along which axes must pixels agree?",),
-           takeaway="Pictures that were saved again differ in many pixels a little. `check_images` finds those as well.")
+           hints=("Take one picture of `valid` first. With how many must it be compared? Along which "
+                  "axes must pixels agree?",),
+           takeaway="Pictures that were saved again differ in many pixels a little. `check_images` "
+                    "finds those as well.")
 def _leaked(trial):
     for n, m in ((9, 9), (10, 8), (8, 13)):
         train, valid, marks = _planted(n, m)
         alike = (train.flatten(1)[:, None] == valid.flatten(1)).float().mean(2).T # share of equal pixels, (m, n)
         right, histogram = marks["copy"] | marks["mirror"], lambda pictures: pictures.flatten(1).sort().values
         slips = {"Mirrored copies were not found.": marks["copy"],
-                 "A picture upside down is another picture: mirrored are left and right.": marks["copy"] | marks["over"],
-                 "A picture upside down is another picture, and only left and right may be swapped.": right | marks["over"],
+                 "A picture upside down is another picture: mirrored are left and right.":
+                     marks["copy"] | marks["over"],
+                 "A picture upside down is another picture, and only left and right may be swapped.":
+                     right | marks["over"],
                  "A picture that was turned by half a circle is another picture.": right | marks["turn"],
                  "A single pixel that agrees is enough for it. All of them have to.": (alike > 0).any(1),
                  "It finds pictures with the same shades, wherever these are.": torch.from_numpy(np.array(
@@ -354,13 +376,16 @@ def _all_pitches(
     window:int, # Samples in a piece
 ) -> torch.Tensor: # Complex, shape (window, pieces): also the upper half, which mirrors the lower one
     "The Fourier transform of each piece, by `torch.stft` with pieces that neither overlap nor fade"
-    return torch.stft(sound, window, window, window=torch.ones(window), center=False, onesided=False, return_complex=True)
+    return torch.stft(sound, window, window, window=torch.ones(window), center=False, onesided=False,
+                      return_complex=True)
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-loudness
 @check.add("loudness(sound, window)", "I19",
            "How strong each pitch is in each piece of `window` samples, shape (window/2 + 1, pieces), low pitch first",
-           section="Everything can be a picture", without=("stft", "ShortTimeFFT", "spectrogram", "Spectrogram", "specgram"),
-           hints=("`torch.fft.rfft` transforms along the last axis. Which shape must the sound have before, and which after?",),
+           section="Everything can be a picture",
+           without=("stft", "ShortTimeFFT", "spectrogram", "Spectrogram", "specgram"),
+           hints=("`torch.fft.rfft` transforms along the last axis. Which shape must the sound have "
+                  "before, and which after?",),
            takeaway="Long pieces tell pitches apart, short ones tell moments apart. No length does both.")
 def _loudness(trial):
     time = torch.arange(40.)
@@ -376,7 +401,8 @@ def _loudness(trial):
             "Those are squares: the strength is the absolute value.": want**2,
             "The highest pitch is in row 0.": want.flip(0),
             "The strengths were divided by the number of samples.": want/window,
-            "The strengths were turned into decibels, and the plain ones were asked for.": 20*want.clamp(min=1e-3).log10(),
+            "The strengths were turned into decibels, and the plain ones were asked for.":
+                20*want.clamp(min=1e-3).log10(),
             "A piece took samples from all over the sound: it has to take neighbours.":
                 _all_pitches(apart, window)[:half].abs(),
             "Only the real part is left: a wave that begins elsewhere would vanish.": full.real[:half]})
@@ -420,8 +446,10 @@ def _chance_of_slope(trial):
         trial.same_number(trial(x, y), as_far/orders, rule, {
             "The order that was measured is missing among those that reach its slope.": (as_far - 1)/orders,
             "The measured order was taken out altogether.": (as_far - 1)/(orders - 1),
-            "Only slopes of the same sign were counted, and luck has two sides.": (rise >= at_least - 1e-9).sum().item()/orders,
-            "They were compared with their signs: 2 is as far from 0 as -2.": (rise <= at_least + 1e-9).sum().item()/orders,
+            "Only slopes of the same sign were counted, and luck has two sides.":
+                (rise >= at_least - 1e-9).sum().item()/orders,
+            "They were compared with their signs: 2 is as far from 0 as -2.":
+                (rise <= at_least + 1e-9).sum().item()/orders,
             "That is the share of the others, which give a smaller slope.": 1 - as_far/orders,
             "Every order gave the same slope: `x` and `y` were shuffled together.": 1.,
             "That is how many orders do, and their share was asked for.": as_far})

@@ -1,4 +1,4 @@
-"""You will see how each exercise of lesson 4 can be solved, how its check works, and what the common mistakes look like.
+"""You will see how each exercise of lesson 4 is solved, how its check works, and what common mistakes look like.
 
 Docs: https://OWNER.github.io/deep-learning-course/solutions/mnist.html.md"""
 
@@ -34,11 +34,13 @@ def _stack_images(trial):
         want = fractions[shades.long()]
         trial.same(trial(list(shades)), want, "Shade 0 becomes 0, shade 255 becomes 1, in every picture.", {
             "The shades still run up to 255.": shades.float(),
-            "Divided by the largest shade that came: dark and bright pictures would come out alike.": shades/shades.max(),
+            "Divided by the largest shade that came: dark and bright pictures would come out alike.":
+                shades/shades.max(),
             "There are 256 shades, and the largest is 255.": shades/256,
             "They run from -1 to 1.": 2*want - 1,
             "Dark and bright are swapped.": 1 - want,
-            "The new axis is the last one. It should be the first, so that `result[0]` is a picture.": want.permute(1, 2, 0)})
+            "The new axis is the last one. It should be the first, so that `result[0]` is a picture.":
+                want.permute(1, 2, 0)})
 
 # %% ../../nbs/solutions/04_mnist.ipynb #check-rmse
 @check.add("rmse(a, b)", "M2", "Root of the mean squared difference of two tensors of one shape",
@@ -54,7 +56,8 @@ def _rmse(trial):
             "That is the mean absolute difference (L1). A root of each square only undoes the square.": F.l1_loss(a, b),
             "That is the root of the sum of the squares: larger pictures would be further apart.": torch.dist(a, b),
             "It was divided after the root, and the mean belongs inside it.": torch.dist(a, b)/a.numel(),
-            "The mean was taken before the square, so differences up and down cancel out.": (a.mean() - b.mean()).abs()})
+            "The mean was taken before the square, so differences up and down cancel out.":
+                (a.mean() - b.mean()).abs()})
         trial.gradient(got, want, a)
 
 # %% ../../nbs/solutions/04_mnist.ipynb #check-nearest
@@ -102,7 +105,8 @@ def _gd_step(trial):
 @check.add("stable_sigmoid(x)", "M5", "The sigmoid, with the right value and gradient however far from zero `x` is",
            section="A model for digits, and a loss to train it with",
            without=("sigmoid", "sigmoid_", "logsigmoid", "Sigmoid"),
-           hints=("The exponential of a large number is `inf`, that of a very negative one is 0. Which of the two is harmless?",),
+           hints=("The exponential of a large number is `inf`, that of a very negative one is 0. Which "
+                  "of the two is harmless?",),
            takeaway="`F.binary_cross_entropy_with_logits` goes one step further: it joins the sigmoid with the loss.")
 def _stable_sigmoid(trial):
     far = torch.tensor([20., 100, 1000])
@@ -154,7 +158,8 @@ def _epoch(
            "Batches of item numbers that cover each of `n` items once, in order or shuffled",
            section="Mini-batches", without=("DataLoader", "BatchSampler", "RandomSampler"),
            hints=("Put all the numbers in the order you want first. Then cut.",),
-           takeaway="`xs[batch], ys[batch]` is then a mini-batch: the whole of a DataLoader for data that fits into memory.")
+           takeaway="`xs[batch], ys[batch]` is then a mini-batch: the whole of a DataLoader for data "
+                    "that fits into memory.")
 def _index_batches(trial):
     for n, bs in ((6, 2), (7, 3), (3, 8)):
         items = _epoch(trial, n, bs)
@@ -215,7 +220,8 @@ def _check_unused(
 @check.add("Momentum(params, lr, momentum=0.9)", "M7",
            "An optimizer with `step` and `zero_grad` that equals `torch.optim.SGD` with momentum",
            section="An optimizer of our own", methods=("step", "zero_grad"), without=("SGD", "optim"), changes=True,
-           hints=("What does each parameter need to remember from one step to the next, and what is it before the first?",),
+           hints=("What does each parameter need to remember from one step to the next, and what is "
+                  "it before the first?",),
            takeaway="`Adam` keeps one more memory for each parameter: the size of its gradients.")
 def _momentum(trial):
     model, x = nn.Linear(3, 2), torch.randn(8, 3)
@@ -226,7 +232,8 @@ def _momentum(trial):
         trial.last_call = "Momentum(model.parameters(), 0.1, momentum=0.9).step()"
         got = trial.run(next, ours)
         if torch.equal(got, before):
-            trial.refuse(f"step {step} moved nothing. `model.parameters()` is a generator, and can be walked through once only.")
+            trial.refuse(f"step {step} moved nothing. `model.parameters()` is a generator, and can be "
+                         "walked through once only.")
         slips = {sentence: next(path) for sentence, path in rivals.items()}
         trial.same(got, want, f"Those are all the parameters after step {step}.", slips)
         before = got
@@ -236,7 +243,8 @@ def _momentum(trial):
 @check.add("merge_linear(w1, b1, w2, b2)", "M8",
            "Weights and bias of the one layer that equals two linear layers in a row",
            section="A bend in the line", hints=("Write `(x@w1 + b1)@w2 + b2`, and multiply out.",),
-           takeaway="However many linear layers are stacked, there is one that does the same. A ReLU between them ends that.")
+           takeaway="However many linear layers are stacked, there is one that does the same. A "
+                    "ReLU between them ends that.")
 def _merge_linear(trial):
     for n_in, n_hidden, n_out in ((1, 2, 2), (5, 4, 3)):
         both = nn.Sequential(nn.Linear(n_in, n_hidden), nn.Linear(n_hidden, n_out)).requires_grad_(False)
@@ -246,7 +254,8 @@ def _merge_linear(trial):
         trial.same(got[1], bias, "That is the bias.", {
             "The first bias is missing.": b2,
             "The second bias is missing.": bias - b2,
-            "The first bias was added as it is, and it goes through the second layer like everything else.": b1[:n_out] + b2})
+            "The first bias was added as it is, and it goes through the second layer like everything else.":
+                b1[:n_out] + b2})
 
 # %% ../../nbs/solutions/04_mnist.ipynb #check-class_accuracy
 @check.add("class_accuracy(logits, targets)", "M9", "Share of rows whose largest logit stands at the target",
@@ -271,7 +280,8 @@ def _class_accuracy(trial):
            "The convolution of one picture with one kernel, both of rank 2",
            section="Convolution: a small window that slides", without=("conv2d", "Conv2d", "convolve2d", "correlate2d"),
            hints=("Where does the window for result [i, j] begin, in rows and columns of the padded picture?",),
-           takeaway="Yours does one picture and one kernel. The library does the same for batches and channels, in compiled code.")
+           takeaway="Yours does one picture and one kernel. The library does the same for batches and channels, in "
+                    "compiled code.")
 def _conv2d(trial):
     for size, window, options in (((3, 3), (2, 2), {}), ((7, 9), (3, 2), {}), ((7, 9), (3, 2), dict(stride=2)),
                                   ((5, 4), (3, 3), dict(padding=1)), ((8, 11), (3, 3), dict(stride=3, padding=2))):
@@ -316,8 +326,10 @@ def _norm_rivals(
     n, axes = x.numel()/x.shape[1], [axis for axis in range(x.ndim) if axis != 1]
     deviation, mean = torch.std_mean(x, axes, correction=0, keepdim=True)
     norm = lambda acts: F.batch_norm(acts, None, None, training=True)
-    return {"Each item was normalised by itself. That exists too, as layer normalisation.": F.layer_norm(x, x.shape[1:]),
-            "One mean and one spread for everything: the channels keep their differences.": norm(x.reshape(-1, 1)).view_as(x),
+    return {"Each item was normalised by itself. That exists too, as layer normalisation.":
+                F.layer_norm(x, x.shape[1:]),
+            "One mean and one spread for everything: the channels keep their differences.":
+                norm(x.reshape(-1, 1)).view_as(x),
             "Each pixel got statistics of its own. They belong to the channel.": norm(x.flatten(1)).view_as(x),
             "The variance was divided by n-1, and batch normalisation divides by n.": norm(x)*((n-1)/n)**.5,
             "The mean was not subtracted.": norm(x) + mean/deviation.clamp(min=1e-5),
@@ -327,9 +339,11 @@ def _norm_rivals(
 @check.add("batch_norm(x, gamma, beta, eps=1e-5)", "M10",
            "Batch normalisation as in training, for shapes (n, channels) and (n, channels, rows, columns)",
            section="Batch normalisation: keep every channel in range",
-           without=("batch_norm", "BatchNorm1d", "BatchNorm2d", "layer_norm", "LayerNorm", "group_norm", "instance_norm"),
+           without=("batch_norm", "BatchNorm1d", "BatchNorm2d", "layer_norm", "LayerNorm", "group_norm",
+                    "instance_norm"),
            hints=("Over which axes does the mean run, and which shape must `gamma` have to be multiplied with `x`?",),
-           takeaway="`nn.BatchNorm2d` also keeps running averages for later, when there is no batch to take a mean over.")
+           takeaway="`nn.BatchNorm2d` also keeps running averages for later, when there is no batch "
+                    "to take a mean over.")
 def _batch_norm(trial):
     for size in ((8, 4), (6, 3, 4, 5)):
         x = torch.randn(size)*3 + 1
@@ -337,6 +351,8 @@ def _batch_norm(trial):
         for gamma, beta in ((torch.ones(size[1]), torch.zeros(size[1])), torch.randn(2, size[1])):
             norm = lambda *affine, x=x: F.batch_norm(x, None, None, *affine, training=True)
             trial.same(trial(x, gamma, beta), norm(gamma, beta),
-                       "Each channel should have mean 0 and spread 1 before `gamma` and `beta`; channel 0 is all zeros here.",
-                       {"`gamma` and `beta` do nothing.": norm(), "`gamma` and `beta` changed places.": norm(beta, gamma)}
+                       "Each channel should have mean 0 and spread 1 before `gamma` and `beta`; "
+                       "channel 0 is all zeros here.",
+                       {"`gamma` and `beta` do nothing.": norm(),
+                        "`gamma` and `beta` changed places.": norm(beta, gamma)}
                        | _norm_rivals(x))

@@ -1,4 +1,4 @@
-"""Call code that somebody else wrote, on fresh inputs, and say what is wrong with what comes back, never what would be right.
+"""Call code that somebody else wrote, and say what is wrong with what comes back, never what would be right.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/exercises/trial.html.md"""
 
@@ -84,7 +84,8 @@ def call_text(
     kwargs:dict, # Named arguments
 ) -> str: # Such as 'rmse(tensor([1]), tensor([2]))'
     "A call as one would type it"
-    return f"{name}({', '.join([*map(value_text, args), *(f'{key}={value_text(value)}' for key, value in kwargs.items())])})"
+    named = [f"{key}={value_text(value)}" for key, value in kwargs.items()]
+    return f"{name}({', '.join([*map(value_text, args), *named])})"
 
 # %% ../../nbs/lib/exercises/00_trial.ipynb #c565f428
 def close(
@@ -123,7 +124,8 @@ def value_fault(
     "Which numbers are wrong"
     import torch
     if close(got, want): return ""
-    if not isinstance(want, torch.Tensor) or want.numel() <= 9: return f"wanted `{value_text(want)}`, got `{value_text(got)}`."
+    if not isinstance(want, torch.Tensor) or want.numel() <= 9:
+        return f"wanted `{value_text(want)}`, got `{value_text(got)}`."
     wrong = ~torch.isclose(got, want, rtol=1e-4, atol=1e-5)
     place = wrong.nonzero()[0].tolist()
     return (f"{wrong.sum()} of {wrong.numel()} numbers are wrong, the first at `{place}`: "
@@ -298,7 +300,8 @@ def complains(self:Trial,
     try: got = self.answer(*args)
     except ValueError as error:
         if about in str(error): return
-        self.refuse(f"a `ValueError` came, as it should, but it does not name {called or f'`{about}`'}. It says: {error}")
+        self.refuse(f"a `ValueError` came, as it should, but it does not name {called or f'`{about}`'}. It says: "
+                    f"{error}")
     except Exception as error: self.refuse(f"a `{type(error).__name__}` came. {wanted}")
     self.refuse(f"{why}, and nobody complained. `{value_text(got)}` came back. {wanted}")
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 from fastcore.basics import patch
+from numpy.typing import ArrayLike
 
 from ..base.env import CourseError, did_you_mean
 from .formula import Examples, Formula, model_loss, parse_formula, read_examples
@@ -239,9 +240,9 @@ def descent_figure(
 # %% ../../nbs/lib/figures/04_descent.ipynb #587b69b3
 def animate_descent(
     expression:str,                     # Formula of `x` and the parameters, such as 'a*x**2 + b*x + c'
-    x,                                  # Inputs, (n,) or (n, 1)
-    y,                                  # Targets, (n,) or (n, 1)
-    history,                            # Parameters at the start and after each step: (steps, k), or {name: value} each
+    x:ArrayLike,                        # Inputs, (n,) or (n, 1)
+    y:ArrayLike,                        # Targets, (n,) or (n, 1)
+    history:ArrayLike|Sequence[Mapping],# Parameters at the start and after each step: (steps, k), or {name: value} each
     names:Sequence[str]|None=None,      # Names of the k parameters; not needed with dictionaries
     map_params:Sequence[str]|None=None, # The two parameters on the map; by default the first two
     loss:str="mse",                     # 'mse' or 'mae'

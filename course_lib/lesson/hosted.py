@@ -1,4 +1,4 @@
-"""Tell a reader on Colab or Kaggle the two things that only their menus can do: restart the kernel, and turn the GPU on.
+"""Tell a reader on Colab or Kaggle what only their menus can do: restart the kernel, and turn the GPU on.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/lesson/hosted.html.md"""
 

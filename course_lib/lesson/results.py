@@ -1,4 +1,4 @@
-"""Write down what a lesson measured, with everything needed to measure it again, and show it beside what others published.
+"""Write down what a lesson measured, with all that is needed to repeat it, and show it beside what others published.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/lesson/results.html.md"""
 
@@ -87,7 +87,8 @@ def new_measured(
     if seeds and len(seeds) != len(values):
         raise CourseError(f"'{what}' has {len(values)} values for {len(seeds)} seeds: record one value for each seed.")
     if published_key and published_key not in published():
-        raise CourseError(f"No published figure has the key '{published_key}'. {did_you_mean(published_key, published())}")
+        raise CourseError(f"No published figure has the key '{published_key}'. "
+                          f"{did_you_mean(published_key, published())}")
     return Measured(row, what, metric, values, seeds=list(seeds), seconds=seconds, published=published_key, **more)
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #77ff35d7

@@ -1,4 +1,4 @@
-"""One call sets a lesson up: it decides the mode, finds the data, sets the seed, and says all of it before anything runs.
+"""One call sets a lesson up: it decides the mode, finds the data, sets the seed, and says so before anything runs.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/lesson/start.html.md"""
 
@@ -153,7 +153,7 @@ def record(self:Lesson,
 # %% ../../nbs/lib/lesson/01_start.ipynb #f6fa282d
 @patch
 def scoreboard(self:Lesson) -> Scoreboard: # A table in notebooks, text in a terminal
-    "What this run measured; where COURSE_SAVE names a folder (`course run --full --save` does) it is also written there"
+    "What this run measured; where COURSE_SAVE names a folder, as under `course run --save`, it is also written there"
     self.run.seconds = time.perf_counter() - self.started
     if folder := os.environ.get("COURSE_SAVE"): save_run(self.run, Path(folder))
     return Scoreboard(self.run)

@@ -108,13 +108,15 @@ def parsed(
 ): # What YAML makes of it
     "Parse a quiz file; raises `CourseError` where it is no YAML"
     try: return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error: raise CourseError(f"{path.name} cannot be read: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CourseError(f"{path.name} cannot be read: {error}") from error
 
 def build_quiz(
     raw:dict, # A parsed file
 ) -> Quiz: # The same as an object
     "The quiz of a file"
-    return Quiz(raw["lesson"], tuple(build_question(question, number) for number, question in enumerate(raw["questions"], 1)))
+    questions = [build_question(question, number) for number, question in enumerate(raw["questions"], 1)]
+    return Quiz(raw["lesson"], tuple(questions))
 
 def read_quiz(
     path, # File, as a `Path` or as a file inside a package
@@ -209,7 +211,8 @@ def answers_markdown(
     for q in quiz.questions:
         parts.append(f"**{q.number}.** {q.ask.strip()}")
         if q.kind == "multiple": parts.append(f"*{KINDS['multiple']}*")
-        if q.clicked: parts.append("\n".join(f"- **{label}** {c.text}" for label, c in zip(q.labels(), q.choices, strict=True)))
+        if q.clicked:
+            parts.append("\n".join(f"- **{label}** {c.text}" for label, c in zip(q.labels(), q.choices, strict=True)))
         parts.append(fold("Answer", answer_markdown(q)))
     return "\n\n".join(parts) + "\n"
 
@@ -251,7 +254,8 @@ def rendered(
     with seeded(key), capture_output() as captured:
         display_quiz(to_jupyterquiz(quiz), shuffle_answers=False, max_width=760, colors=COLORS, load_js=load)
     if not captured.outputs:
-        raise CourseError(f"A quiz to click needs a notebook. Here, use `print(answers_markdown(load_quiz({quiz.lesson!r})))`.")
+        raise CourseError("A quiz to click needs a notebook. Here, use "
+                          f"`print(answers_markdown(load_quiz({quiz.lesson!r})))`.")
     html, script = (output.data for output in captured.outputs)
     html, script = html["text/html"], script["application/javascript"]
     frame = re.search('id="(.*?)"', html)[1]

@@ -1,4 +1,4 @@
-"""Say once, in JSON Schema, what a file of questions may hold, and answer a mistake with the file, the question and the field.
+"""Say once, in JSON Schema, what a quiz file may hold, and answer a mistake with file, question and field.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/quiz/schema.html.md"""
 
@@ -81,8 +81,10 @@ def choices_words(
 ) -> str: # Two sentences
     "What is wrong with the choices of a question, taken together"
     right = sum(choice.get("right") is True for choice in error.instance if isinstance(choice, dict))
-    if error.validator == "maxContains": return f"{where}: {right} choices are right, and 'single' takes one. Make it 'multiple'."
-    if error.validator == "minContains": return f"{where}: one choice is right, and 'multiple' takes two or more. Make it 'single'."
+    if error.validator == "maxContains":
+        return f"{where}: {right} choices are right, and 'single' takes one. Make it 'multiple'."
+    if error.validator == "minContains":
+        return f"{where}: one choice is right, and 'multiple' takes two or more. Make it 'single'."
     if right: return f"{where}: every choice is right. Add a wrong one."
     return f"{where}: no choice is right. Give one of them 'right: true'."
 
@@ -91,7 +93,7 @@ ORDER = ("additionalProperties", "enum", "type", "pattern", "not") # Which fault
 
 FORBIDDEN = {"otherwise": "for number and text. Here each choice has its own feedback.",
              "number": "for questions of the kind number. Say in 'choices' or 'claim' what is right.",
-             "claim": "about the code of the answer, and there is none."} # {field that a kind of question cannot have: why}
+             "claim": "about the code of the answer, and there is none."} # {field that some questions cannot have: why}
 
 def schema_fault(
     raw,       # What YAML made of a file
@@ -115,15 +117,18 @@ def file_fault(
     file:str,  # Its name
 ) -> str: # Words for the author, '' where nothing is wrong
     "The first mistake that the schema cannot find"
-    if f"{raw['lesson']}.yml" != file: return f"{file}: 'lesson' must be the name of the file, and {raw['lesson']!r} came."
+    if f"{raw['lesson']}.yml" != file:
+        return f"{file}: 'lesson' must be the name of the file, and {raw['lesson']!r} came."
     for id, count in Counter(question["id"] for question in raw["questions"]).items():
         if count > 1: return f"{file}: {count} questions have the id '{id}'. Give each its own."
     for question in raw["questions"]:
-        replies = [reply for choice in question["choices"]
-                   for reply in ([choice["value"]] if "value" in choice else map(str.lower, [choice["text"], *choice.get("also", ())]))]
-        for reply, count in Counter(replies).items():
+        numbers = [choice["value"] for choice in question["choices"] if "value" in choice]
+        texts = [text.lower() for choice in question["choices"] if "text" in choice
+                 for text in (choice["text"], *choice.get("also", ()))]
+        for reply, count in Counter(numbers + texts).items():
             if count > 1:
-                return f"{file}, question {question['id']}: the reply {reply!r} stands there twice. Keep one, with one feedback."
+                where = f"{file}, question {question['id']}"
+                return f"{where}: the reply {reply!r} stands there twice. Keep one, with one feedback."
     return ""
 
 # %% ../../nbs/lib/quiz/00_schema.ipynb #qs-check
