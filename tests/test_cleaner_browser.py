@@ -107,15 +107,17 @@ class Visitor:
         "Run all cells once the kernel is there"
         self.page.wait_for("!!jupyterapp.shell.currentWidget?.sessionContext")
         self.page.wait_for("(() => {const now = jupyterapp.shell.currentWidget.sessionContext;"
-                           "return now.isReady && now.session?.kernel?.connectionStatus === 'connected' && now.session.kernel.status === 'idle'})()", 240)
+                           "return now.isReady && now.session?.kernel?.connectionStatus === 'connected' && "
+                           "now.session.kernel.status === 'idle'})()", 240)
         self.page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
         self.page.wait_for("document.querySelector('.jp-Cell:nth-of-type(3) .jp-OutputArea-output')?.innerText.trim() "
                            "=== '2'"
                            " || [...document.querySelectorAll('.jp-OutputArea-executeResult')].some(output => "
-                           "output.innerText.trim().endsWith('2'))", 90)
+                           "output.innerText.trim().endsWith('2'))", 240)
         self.wait_for_cards(12)
 
-    def wait_for_cards(self, count): self.page.wait_for(f"document.querySelectorAll('.cleaner-card').length === {count}")
+    def wait_for_cards(self, count):
+        self.page.wait_for(f"document.querySelectorAll('.cleaner-card').length === {count}")
 
     def files(self):
         "The names on the cards"

@@ -171,7 +171,8 @@ def test_unsuitable_certificate(trouble, tmp_path):
 @pytest.mark.parametrize("per_host, workers, most", [(1, 16, 1), (2, 16, 2), (16, 3, 3)])
 def test_connections_to_one_server(trouble, tmp_path, per_host, workers, most):
     trouble.latency = 0.1
-    report = get(trouble, [f"photo/{number}" for number in range(12)], tmp_path, Limits(per_host=per_host, workers=workers))
+    report = get(trouble, [f"photo/{number}" for number in range(12)], tmp_path,
+                 Limits(per_host=per_host, workers=workers))
     assert len(report.files) == 12 and trouble.most_at_once == most
     assert trouble.connections == 1 + most # the one that chose the number, and then the same few again and again
 
@@ -194,7 +195,8 @@ def test_redirects_of_others_count_as_well(trouble, tmp_path):
 def test_a_slow_server_holds_up_no_other(trouble, tmp_path):
     slow = misbehaving.Server()
     threading.Thread(target=slow.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    urls = [slow.url(f"silent.jpg?{number}") for number in range(4)] + [trouble.url(f"photo/{number}") for number in range(8)]
+    urls = [slow.url(f"silent.jpg?{number}") for number in range(4)] + [trouble.url(f"photo/{number}")
+        for number in range(8)]
     try: report = download_all(urls, tmp_path, Limits(workers=3, total_seconds=3), [slow.host, trouble.host])
     finally: slow.stop.set(); slow.shutdown(); slow.server_close()
     assert len(report.files) == 8 and "the 3 s for one call are used up" in report.failed[0].why

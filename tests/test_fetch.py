@@ -102,7 +102,7 @@ def test_compressing_server(serve, tmp_path):
 
 @pytest.mark.timing
 def test_slow_server_may_take_longer_than_the_time_out(serve, tmp_path):
-    server = serve({"f": CONTENT}); server.delay = 0.3
+    server = serve({"f": CONTENT}); server.delay = 0.4
     start = time.monotonic()
     get(server, tmp_path/"f", tries=1, timeouts=(10, 1))
     assert time.monotonic() - start > 1

@@ -124,9 +124,12 @@ class Walk:
         self.cells = {name: new_code_cell(source, id=name,
                                           metadata={"tags": ["raises-exception"] * (name == "stopped")})
                       for name, source in sources.items()}
-        own = {"FASTAI_HOME": str(folder/"home"), "NO_PROXY": "*", "OMP_NUM_THREADS": "1"} | dict.fromkeys(("TMPDIR", "TEMP"), str(folder))
-        env = {name: value for name, value in os.environ.items() if name not in ("IN_TEST", "CI", "COURSE_DATA_MIRROR")} | own
-        asyncio.run(execute(new_notebook(cells=list(self.cells.values())), folder, kernel_environment("quick", False, env), self, timeout=600))
+        own = {"FASTAI_HOME": str(folder/"home"), "NO_PROXY": "*",
+               "OMP_NUM_THREADS": "1"} | dict.fromkeys(("TMPDIR", "TEMP"), str(folder))
+        env = {name: value for name, value in os.environ.items()
+               if name not in ("IN_TEST", "CI", "COURSE_DATA_MIRROR")} | own
+        asyncio.run(execute(new_notebook(cells=list(self.cells.values())), folder,
+                            kernel_environment("quick", False, env), self, timeout=600))
         self.counts.append(len(server.asked))
         self.state = ast.literal_eval(self.said("state"))
 
@@ -151,8 +154,9 @@ class Walk:
         return [Image.open(io.BytesIO(base64.b64decode(code))).size for code in found]
 
     def errors(self):
-        "Errors and complaints of all cells; the bar that shows itself where work takes more than a second is no complaint"
-        outputs = [output for cell in self.cells.values() for output in cell.outputs if output.output_type == "error" or output.get("name") == "stderr"]
+        "Errors and complaints of all cells; a bar, which shows itself where work takes more than a second, is none"
+        outputs = [output for cell in self.cells.values() for output in cell.outputs
+                   if output.output_type == "error" or output.get("name") == "stderr"]
         return [said for output in outputs if (said := output.get("ename") or BAR.sub("", output.text).strip())]
 
 

@@ -121,7 +121,8 @@ def test_retry_after_is_respected(trouble):
 def test_wait_beyond_the_bound_is_not_shortened(trouble):
     trouble.say("openverse", (429, {"Retry-After": "3600"}, {}))
     start = time.monotonic()
-    with pytest.raises(CourseError, match="openverse answered 429 and asks to wait 3,600 s"): ask(trouble, providers=["openverse"])
+    with pytest.raises(CourseError, match="openverse answered 429 and asks to wait 3,600 s"):
+        ask(trouble, providers=["openverse"])
     assert time.monotonic() - start < TOO_LONG and len(trouble.asked) == 1
 
 
@@ -174,12 +175,15 @@ def test_answer_that_is_too_long(trouble, monkeypatch):
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("name, words", [("silent", "did not answer in time"), ("slow-drip.json", "took longer than 0.5 s"), ("header-drip.json", "took longer than 0.5 s"),
-                                         ("broken", "answered 500"), ("reset", "broke off its answer"), ("missing", "answered 404"), ("endless", "more than 8,388,608 bytes")])
+@pytest.mark.parametrize("name, words", [("silent", "did not answer in time"), ("slow-drip.json",
+    "took longer than 0.5 s"), ("header-drip.json", "took longer than 0.5 s"),
+                                         ("broken", "answered 500"), ("reset", "broke off its answer"),
+                                         ("missing", "answered 404"), ("endless", "more than 8,388,608 bytes")])
 def test_faults_of_the_network(trouble, name, words):
     silence, seconds = 0.1 if name == "silent" else 20, 0.5 if "drip" in name else 60
     start, retry = time.monotonic(), RetryPolicy(pause=0.01, seconds=seconds, timeouts=(20, silence))
-    with pytest.raises(CourseError, match=words): ask(trouble, providers=["openverse"], openverse=trouble.url(name), retry=retry)
+    with pytest.raises(CourseError, match=words):
+        ask(trouble, providers=["openverse"], openverse=trouble.url(name), retry=retry)
     assert time.monotonic() - start < TOO_LONG
 
 

@@ -348,7 +348,6 @@ def test_two_processes_download_once(web_mirror, home):
 STOPS_HALF_WAY = """
 import time
 from course_lib.base import files
-from course_lib.base.web import reachable
 from course_lib.data import fetch, get, sets, sources
 def stop(digest): print("half-way", flush=True); time.sleep(60)
 fetch.file_sum = stop
