@@ -397,7 +397,7 @@ def predictions_of(
     return found
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #e52d3f16
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1") # before the first import, so here and not in a function
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1") # here, as it has to be before the first import
 NOWHERE = f"{os.devnull}/none" # a folder that cannot exist
 
 def start_session(
