@@ -42,7 +42,9 @@ def test_error_in_a_notebook_is_one_line():
     assert shown == [["CourseError: no data, do this"]]
 
 
-@pytest.mark.parametrize("module", ["base.env", "base.catalogue", "data.sets", "data.fetch", "lesson.results", "data.standins", "quiz.questions", "tools.cli"])
+@pytest.mark.parametrize("module",
+                         ["base.env", "base.catalogue", "data.sets", "data.fetch", "lesson.results", "data.standins",
+                          "quiz.questions", "tools.cli"])
 def test_import_is_light(module):
     heavy = "{'torch', 'fastai', 'pandas', 'numpy', 'matplotlib', 'nbclient', 'IPython'}"
     code = f"import course_lib.{module}, sys; found = {heavy} & sys.modules.keys(); sys.exit(', '.join(sorted(found)) or 0)"

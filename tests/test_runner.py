@@ -189,7 +189,8 @@ def test_what_is_printed_slowly_is_saved_as_what_is_printed_at_once(tmp_path):
     slow = "import sys, time\nfor word in 'one two three'.split(): print(word, end=' ', flush=True); time.sleep(.3)\nprint('x', file=sys.stderr)\nprint('end')"
     path = write_notebook(tmp_path, [slow])
     run(path, save=True)
-    assert [(output.name, output.text) for output in outputs(path, 0)] == [("stdout", "one two three end\n"), ("stderr", "x\n")]
+    assert [(output.name, output.text) for output in outputs(path, 0)] == [("stdout", "one two three end\n"),
+        ("stderr", "x\n")]
 
 
 def test_widgets_are_not_saved(tmp_path):
@@ -309,7 +310,9 @@ def test_outputs_that_are_refused_take_the_figures_with_them(tmp_path, monkeypat
 
 def test_damaged_figures_are_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "results_folder", lambda: tmp_path / "results")
-    path = write_notebook(tmp_path, ["import os, pathlib\npathlib.Path(os.environ['COURSE_SAVE'], '04_mnist.json').write_text('{}')"])
+    path = write_notebook(tmp_path,
+                          ["import os, pathlib\npathlib.Path(os.environ['COURSE_SAVE'], "
+                           "'04_mnist.json').write_text('{}')"])
     before = path.read_bytes()
     with pytest.raises(CourseError, match="04_mnist.json is not a saved run"): run(path, save=True)
     assert path.read_bytes() == before and not (tmp_path / "results").exists()
