@@ -12,7 +12,8 @@ from timing import ROUNDS, Way, compare
 from torch import Tensor
 
 from course_lib.base.places import data_home
-from course_lib.data.sets import get_data, locate
+from course_lib.data.get import get_data
+from course_lib.data.sources import locate
 from course_lib.base.env import device_name, quiet, seed_everything
 from course_lib.foundations import matmul_broadcast, matmul_loops, matmul_rows
 from course_lib.tables.image_models import merge_tables, read_table

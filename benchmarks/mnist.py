@@ -11,7 +11,8 @@ from timing import ROUNDS, Way, compare
 from torch import Tensor, nn
 
 from course_lib.base.places import data_home
-from course_lib.data.sets import get_data, locate
+from course_lib.data.get import get_data
+from course_lib.data.sources import locate
 from course_lib.base.env import device_name, quiet, seed_everything
 from course_lib.mnist import BasicOptimizer, batches, decode_images, fit, mnist_loss, read_images
 from course_lib.data.standins import build_standin

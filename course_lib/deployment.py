@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SHIFTS', 'STEPS', 'break_files', 'number_files', 'set_aside', 'swap_labels', 'resize_costs', 'LampLight',
-           'small_network', 'train_pictures', 'held_out_probabilities', 'suspects', 'chosen_by', 'changed_versions',
-           'free_port', 'wait_for', 'median_times', 'bookshop', 'expected_costs', 'shifted', 'plausible_error',
-           'simulate_rollout', 'simulate_shelf']
+           'train_pictures', 'held_out_probabilities', 'suspects', 'chosen_by', 'changed_versions', 'free_port',
+           'wait_for', 'median_times', 'bookshop', 'expected_costs', 'shifted', 'plausible_error', 'simulate_rollout',
+           'simulate_shelf']
 
 # %% ../nbs/02_deployment.ipynb #exported-imports
 import random, socket, time, urllib.request
@@ -15,13 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fastai.vision.all import ConvLayer, DataLoaders, Flatten, Learner, RandTransform, TensorImage, error_rate, get_image_files
+from fastai.vision.all import BnFreeze, DataLoaders, Learner, RandTransform, TensorImage, error_rate, get_image_files, vision_learner
 from PIL import Image, ImageFilter
-from torch import nn
 
-from .lesson.start import Weights
 from .base.env import CourseError, did_you_mean
-from .intro import transfer_learner
 
 # %% ../nbs/02_deployment.ipynb #break-files
 def break_files(
@@ -106,26 +103,17 @@ class LampLight(RandTransform):
     def encodes(self, x:TensorImage): return (x*self.factors).clamp(0, 1)
 
 # %% ../nbs/02_deployment.ipynb #picture-learner
-def small_network(
-    classes:int, # Numbers that come out
-) -> nn.Module: # A body and a head, as in `vision_learner`
-    "Four convolutions and a linear layer, for a few small pictures and no trained weights"
-    body = nn.Sequential(*[ConvLayer(n_in, n_out, stride=2) for n_in, n_out in ((3, 16), (16, 32), (32, 64), (64, 128))])
-    return nn.Sequential(body, nn.Sequential(nn.AdaptiveAvgPool2d(1), Flatten(), nn.Linear(128, classes)))
-
 def train_pictures(
     dls:DataLoaders, # Pictures and their classes
-    weights:Weights, # From `lesson.weights`
-    epochs:int=4,    # Where trained weights are carried over
+    arch,            # From `lesson.pretrained`
+    epochs:int=4,    # Passes over the pictures
     log:bool=False,  # Show the table of epochs
 ) -> Learner: # Trained
-    "Fine-tune trained weights where there are any, train a small network where not"
-    carried = weights.pretrained or weights.state is not None
-    learn = transfer_learner(dls, weights) if carried else Learner(dls, small_network(dls.c), metrics=error_rate)
-    def fit(): learn.fine_tune(epochs) if carried else learn.fit_one_cycle(3*epochs, 3e-3)
-    if log: fit()
+    "A pretrained network with a new last part, which alone is trained"
+    learn = vision_learner(dls, arch, metrics=error_rate, train_bn=False, cbs=BnFreeze)
+    if log: learn.fit_one_cycle(epochs)
     else:
-        with learn.no_bar(), learn.no_logging(): fit()
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs)
     return learn
 
 # %% ../nbs/02_deployment.ipynb #held-out

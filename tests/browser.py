@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import Request, urlopen
 
@@ -14,7 +14,7 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--remote-debugging-port=0")
+         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0")
 KEYS = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, ""), "Escape": (27, ""), "Delete": (46, ""), "Backspace": (8, ""),
         "ArrowLeft": (37, ""), "ArrowUp": (38, ""), "ArrowRight": (39, ""), "ArrowDown": (40, "")} # {key: (code, text it types)}
 
@@ -45,7 +45,7 @@ class Page:
         if event.get("method") == "Runtime.consoleAPICalled" and params["type"] == "error":
             self.errors.append(" ".join(str(part.get("value", part.get("description"))) for part in params["args"]))
 
-    def open(self, url, seconds=30):
+    def open(self, url, seconds=60):
         "Go to an address and wait until the page has loaded"
         error = self.call("Page.navigate", url=url).get("errorText")
         if error: raise AssertionError(f"{url}: {error}")
@@ -59,7 +59,7 @@ class Page:
             raise AssertionError(details.get("exception", {}).get("description", details["text"]))
         return answer["result"].get("value")
 
-    def wait_for(self, expression, seconds=20):
+    def wait_for(self, expression, seconds=60):
         "The value of an expression, or True for an element, once there is one; fails after `seconds`"
         end, asked = time.monotonic() + seconds, f"(async () => {{ const value = await ({expression}); return value instanceof Node || value; }})()"
         while True:
@@ -69,6 +69,13 @@ class Page:
             if time.monotonic() > end:
                 raise AssertionError(f"not true after {seconds} s: {expression} {reason}; errors of the page: {self.errors}")
             time.sleep(0.05)
+
+    def why_not_installable(self):
+        "What keeps the page from being installed; nothing where the browser has no such command: it is experimental"
+        try: return self.call("Page.getInstallabilityErrors")["installabilityErrors"]
+        except AssertionError as error:
+            if "wasn't found" in str(error): return []
+            raise
 
     def set_files(self, selector, *paths):
         "Choose files in a file input, as its dialog would"
@@ -95,6 +102,10 @@ class Page:
         for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
             typed = {"text": text} if kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=name, windowsVirtualKeyCode=code, **typed)
+
+    def to_the_top(self):
+        "Begin where a visitor begins: the next Tab goes to the first thing on the page. Browsers differ in where it goes otherwise"
+        self.evaluate("(body => { body.tabIndex = -1; body.focus({preventScroll: true}); body.removeAttribute('tabindex'); })(document.body)")
 
     def view(self, width=1280, height=800, *, mobile=False, dark=False, scale=1):
         "Set the size of the window, touch or not, light or dark"
@@ -145,10 +156,17 @@ def served(folder):
     finally: server.shutdown(); server.server_close(); thread.join(10)
 
 
+@cache
+def usable(program):
+    "Whether a browser starts and is no snap, which sees neither profiles nor pictures in the folder for temporary files"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+    return said.returncode == 0 and not said.stdout.split()[-1:] == ["snap"]
+
+
 def find_browser():
     "Path of Chromium or Chrome; skips the test where there is none"
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None: pytest.skip(f"no browser found; looked for {', '.join(NAMES)}")
+    found = next(filter(usable, filter(None, map(shutil.which, NAMES))), None)
+    if found is None: pytest.skip(f"no browser found that can be used; looked for {', '.join(NAMES)} (snaps do not count)")
     return found
 
 

@@ -13,14 +13,14 @@ import pytest
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     "An empty home of fastai, no mirror, no mode; the folder of the data sets"
-    from course_lib.data import sets as data
     from course_lib.base import web
+    from course_lib.data.receipts import count_files
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path/"home"))
     for name in ("COURSE_DATA_MIRROR", "COURSE_MODE"): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("IN_TEST", "1")
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(web, "_answers", {})
-    data.count_files.cache_clear()
+    count_files.cache_clear()
     return tmp_path/"home"/"data"
 
 

@@ -26,8 +26,10 @@ def test_unlike_any_mode_lists_both():
     with pytest.raises(env.CourseError, match="quick, full"): env.wanted_mode({"COURSE_MODE": "zzz"})
 
 
-@pytest.mark.parametrize("variable, name", env.PLACES.items())
-def test_place(variable, name): assert env.notebook_host({variable: "x"}) == name
+@pytest.mark.parametrize("variables, host", [
+    ({"COLAB_RELEASE_TAG": "release-colab_20260101"}, "Colab"), ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}, "Kaggle"),
+    ({"CODESPACES": "true"}, "Codespaces"), ({"CODESPACES": "", "HOME": "/root"}, "local"), ({}, "local")])
+def test_host_of_a_notebook(variables, host): assert env.notebook_host(variables) == host
 
 
 def test_error_in_a_notebook_is_one_line():

@@ -11,7 +11,7 @@ from course_lib.base.env import CourseError
 def run():
     run = results.Run("04_mnist", "full", 42, data=[{"name": "mnist_sample", "source": "mirror", "part": False}],
                       device="a test", versions={"python": "3.11"}, date="2026-01-01", seconds=1.)
-    run.measured.append(results.measure("M7", "linear by hand", [0.96, 0.98, 0.97], seeds=[1, 2, 3], published_key="M7-linear-by-hand"))
+    run.measured.append(results.new_measured("M7", "linear by hand", [0.96, 0.98, 0.97], seeds=[1, 2, 3], published_key="M7-linear-by-hand"))
     return run
 
 
@@ -64,11 +64,11 @@ def test_damaged_file_is_named(text, tmp_path):
 
 @pytest.mark.parametrize("values", [float("nan"), float("inf"), "0.97", None, True, []])
 def test_bad_values(values):
-    with pytest.raises(CourseError): results.measure("M7", "linear", values)
+    with pytest.raises(CourseError): results.new_measured("M7", "linear", values)
 
 
 def test_html_is_escaped(run):
-    run.measured.append(results.measure("M7", "<script>alert(1)</script>", 0.5))
+    run.measured.append(results.new_measured("M7", "<script>alert(1)</script>", 0.5))
     assert "<script>" not in results.Scoreboard(run)._repr_html_()
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from course_lib.tools import outputs as kept, runner
 from course_lib.base.env import CourseError, checkout
+from course_lib.lesson.results import Run, load_run, save_run
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -265,6 +266,45 @@ def test_a_failed_run_saves_nothing(tmp_path, monkeypatch):
     before = path.read_bytes()
     assert run_named(monkeypatch, [path], mode="full", save=True)[0] == 1
     assert path.read_bytes() == before
+
+
+MEASURES = """
+from course_lib.base.catalogue import find_lesson
+from course_lib.lesson.start import Lesson
+lesson = Lesson(find_lesson("04"), "full")
+lesson.record("M2", "pixel similarity", 0.95)
+lesson.scoreboard()
+"""
+
+
+@pytest.mark.parametrize("last, status", [("1/0", 1), ("'the end'", 0)])
+def test_figures_are_kept_with_the_outputs_or_not_at_all(tmp_path, monkeypatch, last, status):
+    "A lesson that fails after its scoreboard leaves the results of an earlier run, and its outputs, as they were"
+    results = tmp_path / "results"
+    monkeypatch.setattr(kept, "results_folder", lambda: results)
+    save_run(Run("04_mnist", "full", 1), results)
+    path = write_notebook(tmp_path, [MEASURES, last])
+    before = path.read_bytes(), (results / "04_mnist.json").read_bytes()
+    assert run_named(monkeypatch, [path], mode="full", save=True)[0] == status
+    after = path.read_bytes(), (results / "04_mnist.json").read_bytes()
+    assert [old == new for old, new in zip(before, after, strict=True)] == [status == 1]*2
+    assert [figure.value for figure in load_run("04_mnist", results).measured] == ([] if status else [0.95])
+    assert sorted(file.name for file in tmp_path.iterdir() if file.name != "fastai") == ["04_mnist.ipynb", "results"]
+
+
+def test_outputs_that_are_refused_take_the_figures_with_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "results_folder", lambda: tmp_path / "results")
+    path = write_notebook(tmp_path, [MEASURES, LEAKS["home"]])
+    with pytest.raises(CourseError, match="of this machine"): run(path, save=True)
+    assert not (tmp_path / "results").exists()
+
+
+def test_damaged_figures_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "results_folder", lambda: tmp_path / "results")
+    path = write_notebook(tmp_path, ["import os, pathlib\npathlib.Path(os.environ['COURSE_SAVE'], '04_mnist.json').write_text('{}')"])
+    before = path.read_bytes()
+    with pytest.raises(CourseError, match="04_mnist.json is not a saved run"): run(path, save=True)
+    assert path.read_bytes() == before and not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])

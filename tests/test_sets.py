@@ -15,26 +15,25 @@ from pathlib import Path
 import pytest
 from conftest import manifest, tgz
 
-from course_lib.data import sets as data
 from course_lib.base import files
-from course_lib.data import fetch
-from course_lib.data.sets import (copy_folder, data_path, data_table, datasets, find_dataset, get_data, get_weights, locate, provenance,
-                             remove_data, verify_data)
+from course_lib.data import fetch, get, sets, sources
+from course_lib.data.get import copy_folder, data_table, get_data, remove_data
+from course_lib.data.sets import data_path, datasets, find_dataset
+from course_lib.data.sources import Locator, Source, locate
+from course_lib.data.receipts import provenance, verify_data
 from course_lib.base.env import CourseError
 
 ADULT = tgz([("adult_sample/adult.csv", b"age,salary\n49,>=50k\n")])
 PETS_PART = tgz([(f"oxford-iiit-pet-mini/images/{number}.jpg", b"x") for number in range(3)])
-WEIGHTS = b"not really weights"
 ARCHIVES = {"ADULT_SAMPLE": ("adult_sample.tgz", ADULT, "adult_sample/"),
-            "PETS (mini)": ("oxford-iiit-pet-mini.tgz", PETS_PART, "oxford-iiit-pet-mini/"),
-            "squeezenet1_0 weights": ("weights/squeezenet.pth", WEIGHTS, None)}
+            "PETS (mini)": ("oxford-iiit-pet-mini.tgz", PETS_PART, "oxford-iiit-pet-mini/")}
 FILES = {file: content for file, content, _ in ARCHIVES.values()} | {"manifest.json": manifest(ARCHIVES)}
 
 
 def change_registry(monkeypatch, **changes):
     "Change fields of sets, {key: {field: value}}"
     changed = datasets() | {key: replace(find_dataset(key), **fields) for key, fields in changes.items()}
-    monkeypatch.setattr(data, "datasets", lambda: changed)
+    monkeypatch.setattr(sets, "datasets", lambda: changed)
 
 
 @pytest.fixture
@@ -74,14 +73,14 @@ def left_over(home):
 def test_names(name): assert find_dataset(name).key == "mnist_sample"
 
 
-@pytest.mark.parametrize("call", [get_data, locate, provenance, verify_data, remove_data, data_path, get_weights])
+@pytest.mark.parametrize("call", [get_data, locate, provenance, verify_data, remove_data, data_path])
 def test_unknown_name(home, call):
     with pytest.raises(CourseError, match="no data set called 'mnist_smaple'. Did you mean 'mnist_sample'"): call("mnist_smaple")
 
 
 def test_registry_is_sound():
     fastai_urls = {d.url for d in datasets().values() if "fast-ai" in d.url}
-    assert fastai_urls and fastai_urls <= set(data.fastai_checks())
+    assert fastai_urls and fastai_urls <= set(sources.fastai_checks())
     for dataset in datasets().values():
         assert dataset.description and dataset.publisher and dataset.terms and dataset.bytes > 0 and dataset.files > 0
         assert bool(dataset.url) != bool(dataset.by_hand), dataset.key
@@ -90,7 +89,7 @@ def test_registry_is_sound():
 
 
 def test_import_is_light():
-    code = ("import sys, course_lib.data.sets; course_lib.data.sets.data_table(); course_lib.data.sets.fastai_checks(); "
+    code = ("import sys; from course_lib.data import get, sources; get.data_table(); sources.fastai_checks(); "
             "print([m for m in ('torch', 'fastai', 'pandas', 'requests', 'tqdm', 'filelock') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "[]\n"
 
@@ -116,7 +115,7 @@ def test_web_mirror(web_mirror, home):
 
 
 def test_publisher(publisher, home, monkeypatch):
-    monkeypatch.setattr(data, "fastai_checks", lambda: {f"{publisher.url}/adult_sample.tgz": (len(ADULT), hashlib.md5(ADULT).hexdigest())})
+    monkeypatch.setattr(sources, "fastai_checks", lambda: {f"{publisher.url}/adult_sample.tgz": (len(ADULT), hashlib.md5(ADULT).hexdigest())})
     assert (locate("adult_sample").kind, locate("adult_sample").bytes_to_download) == ("publisher", len(ADULT))
     get_data("adult_sample")
     assert provenance("adult_sample")["verified"] == "size and MD5 of the first MiB, stated by fastai"
@@ -132,16 +131,6 @@ def test_publisher_where_the_mirror_has_it_not(publisher, mirror):
     (mirror/"manifest.json").write_text("[]")
     get_data("adult_sample")
     assert provenance("adult_sample")["source"] == "publisher"
-
-
-def test_weights_go_to_the_models_folder(mirror, home):
-    path = get_weights("squeezenet1_0")
-    assert path == home.parent/"models"/"squeezenet1_0-deepcomp-64e3ed43.pth" and path.read_bytes() == WEIGHTS
-    assert verify_data("squeezenet1_0").ok and provenance("squeezenet1_0")["source"] == "mirror"
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-    remove_data("squeezenet1_0")
-    assert not path.exists()
-    with pytest.raises(CourseError, match="Weights: squeezenet1_0"): get_weights("adult_sample")
 
 
 # Parts
@@ -169,7 +158,7 @@ def test_a_part_asked_for_is_still_a_part(parts, capsys):
 def test_the_full_set_goes_before_its_part(parts):
     get_data("pets_part")
     data_path("pets").mkdir()
-    assert locate("pets") == data.Source("cache", "pets", False)
+    assert locate("pets") == Source("cache", "pets", False)
 
 
 # Nothing reachable
@@ -177,7 +166,7 @@ def test_the_full_set_goes_before_its_part(parts):
 @pytest.fixture
 def offline(home, monkeypatch):
     "No host answers"
-    monkeypatch.setattr(data, "reachable", lambda url: False)
+    monkeypatch.setattr(sources, "reachable", lambda url: False)
 
 def test_offline_says_so_at_once(offline):
     start = time.monotonic()
@@ -205,8 +194,9 @@ def test_network_that_swallows_packets(home, monkeypatch):
 
 
 @pytest.mark.parametrize(("setting", "words"), [("nowhere", "is not a folder"), ("ftp://example.org/data", "must be a folder or an http"),
-                                                ("mirror/weights", "holds no manifest.json"), ("mirror/adult_sample.tgz", "is not a folder")])
+                                                ("mirror/empty", "holds no manifest.json"), ("mirror/adult_sample.tgz", "is not a folder")])
 def test_wrong_setting_of_the_mirror(mirror, monkeypatch, setting, words):
+    (mirror/"empty").mkdir()
     monkeypatch.setenv("COURSE_DATA_MIRROR", setting if "://" in setting else str(mirror.parent/setting))
     for call in (locate, get_data):
         with pytest.raises(CourseError, match=words): call("adult_sample")
@@ -231,6 +221,39 @@ def test_web_mirror_that_is_off_is_named(web_mirror, monkeypatch):
     monkeypatch.setenv("COURSE_DATA_MIRROR", "http://ann:secret@127.0.0.1:9")
     with pytest.raises(CourseError, match="the mirror does not answer") as caught: get_data("bears")
     assert "secret" not in str(caught.value)
+
+
+# Asking once
+
+@pytest.fixture
+def mirror_of_part(web_mirror, monkeypatch):
+    "The web mirror; the publisher of pets is out of reach"
+    change_registry(monkeypatch, pets={"url": "http://127.0.0.1:9/pets.tgz"}, pets_part={"files": 3})
+    return web_mirror
+
+
+def test_a_locator_reads_the_manifest_once(mirror_of_part):
+    find = Locator()
+    for name in ("adult_sample", "pets", "bears", "adult_sample", "pets", "bears"): find(name)
+    assert [name for name, _ in mirror_of_part.asked] == ["manifest.json"]
+    assert (find("pets").key, find("adult_sample").kind, find("bears")) == ("pets_part", "mirror", None)
+
+
+def test_a_locator_sees_what_has_come_and_gone_since(web_mirror):
+    find = Locator()
+    get_data("adult_sample", find("adult_sample"))
+    assert find("adult_sample").kind == "cache"
+    remove_data("adult_sample")
+    assert find("adult_sample").kind == "mirror"
+    assert [name for name, _ in web_mirror.asked] == ["manifest.json", "adult_sample.tgz"]
+
+
+def test_a_locator_asks_again_for_what_was_out_of_reach(web_mirror, monkeypatch):
+    find = Locator()
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "reachable", lambda url: False)
+        assert find("adult_sample") is None
+    assert find("adult_sample").kind == "mirror"
 
 
 # Hostile and broken mirrors
@@ -284,7 +307,7 @@ def test_disk_that_fails_at_any_step(web_mirror, home, monkeypatch, number, word
         if step == "download": patch.setattr(fetch, "receive", fail)
         if step == "unpacking folder": patch.setattr(files.tempfile, "mkdtemp", fail)
         if step == "unpacking": patch.setattr(fetch, "write_entries", fail)
-        if step == "receipt": patch.setattr(data, "write_receipt", fail)
+        if step == "receipt": patch.setattr(get, "write_receipt", fail)
         with pytest.raises(CourseError, match=words): get_data("adult_sample")
     assert left_over(home) == []
     assert data_path("adult_sample").exists() == (step == "receipt") # by then the set is complete
@@ -302,8 +325,8 @@ def test_reading_a_read_only_cache(mirror, home, monkeypatch):
 # Two processes, and killed ones
 
 def fetch_in_a_process(start, results):
-    install = data.install_dataset
-    data.install_dataset = lambda source: (start.wait(30), install(source)) # neither begins before both have decided to fetch
+    install = get.install_dataset
+    get.install_dataset = lambda source: (start.wait(30), install(source)) # neither begins before both have decided to fetch
     results.put(str(get_data("adult_sample")))
 
 def test_two_processes_download_once(web_mirror, home):
@@ -320,12 +343,11 @@ def test_two_processes_download_once(web_mirror, home):
 
 STOPS_HALF_WAY = """
 import time
-from course_lib.data import sets as data
 from course_lib.base import files
-from course_lib.data import fetch
+from course_lib.data import fetch, get, sets, sources
 def stop(digest): print("half-way", flush=True); time.sleep(60)
 fetch.file_sum = stop
-data.get_data("adult_sample")
+get.get_data("adult_sample")
 """
 
 def test_killed_while_unpacking(web_mirror, home):
@@ -423,8 +445,8 @@ def test_configuration_of_fastai(home, tmp_path):
 def test_plain_fastai_finds_what_we_fetched(mirror, home):
     "The one test that imports fastai"
     get_data("adult_sample")
-    code = ("from fastai.data.external import URLs, fastai_path, untar_data; from course_lib.data import sets as data; from course_lib.base import places; "
+    code = ("from fastai.data.external import URLs, fastai_path, untar_data; from course_lib.data.sets import datasets; from course_lib.base import places; "
             "print(untar_data(URLs.ADULT_SAMPLE)); print(fastai_path('data') == places.data_home(), fastai_path('model') == places.fastai_folder('model')); "
-            "print(all(d.url == getattr(URLs, d.fastai_name) for d in data.datasets().values() if d.fastai_name))")
+            "print(all(d.url == getattr(URLs, d.fastai_name) for d in datasets().values() if d.fastai_name))")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == [str(home/"adult_sample"), "True True", "True"], done.stderr

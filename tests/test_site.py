@@ -4,7 +4,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import pypandoc
@@ -233,6 +235,30 @@ def test_a_page_has_a_title_and_a_promise(name, processed):
     front = json.loads((processed/name).read_text(encoding="utf-8"))["cells"][0]
     facts = yaml.safe_load("".join(front["source"]).split("---")[1])
     assert facts["title"] and len(facts["description"]) > 20
+
+
+def doubled_keys(source):
+    "Keys that stand more than once in the `#|` lines at the head of a cell: Quarto stops at them, and builds no page"
+    head = takewhile(lambda line: line.startswith("#|"), source.splitlines())
+    counts = Counter(match[1] for line in head if (match := re.match(r"#\| ?([\w-]+):", line)))
+    return [key for key, count in counts.items() if count > 1]
+
+
+@pytest.mark.parametrize("source, doubled", [
+    ("#| code-fold: show\n#| exports\n#| code-fold: true\nx = 1", ["code-fold"]),
+    ("#|label: fig-a\n#| label: fig-b\n#| fig-cap: x\n#| fig-cap: y", ["label", "fig-cap"]),
+    ("#| fig-cap:\n#|   - label: one\n#|   - label: two\nx = 1", []),
+    ("#| label: fig-a\ntext = \"\"\"\n#| label: fig-b\n#| label: fig-c\n\"\"\"", []),
+    ("# label: a\n# label: b", []), ("", [])])
+def test_doubled_keys_are_found(source, doubled): assert doubled_keys(source) == doubled
+
+
+@pytest.mark.parametrize("name", [target for _, target, _ in menu() if target.endswith(".ipynb")])
+def test_no_key_stands_twice_in_a_cell(name, processed):
+    cells = json.loads((processed/name).read_text(encoding="utf-8"))["cells"]
+    found = {cell["id"]: doubled_keys("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"}
+    assert found, "a page without code"
+    assert {id: keys for id, keys in found.items() if keys} == {}
 
 
 # What notebooks hold

@@ -1,8 +1,12 @@
 "Starting a lesson: every combination of what was asked for and what can be reached"
 import json
+from dataclasses import replace
 
 import pytest
+from conftest import manifest, tgz
 
+from course_lib.data import sets
+from course_lib.data import weights
 from course_lib.lesson import start as core
 from course_lib.base.env import CourseError
 from course_lib.base.catalogue import find_lesson
@@ -14,8 +18,8 @@ def alone(tmp_path, monkeypatch):
     "No cache, no mirror, no network"
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path/"fastai"))
     for name in ("COURSE_MODE", "COURSE_DATA_MIRROR", "COURSE_SAVE", "CI", "IN_TEST"): monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("course_lib.data.sets.reachable", lambda url: False)
-    monkeypatch.setattr("course_lib.lesson.start.reachable", lambda url: False)
+    monkeypatch.setattr("course_lib.data.sources.reachable", lambda url: False)
+    monkeypatch.setattr("course_lib.data.weights.reachable", lambda url: False)
 
 
 def test_out_of_reach_becomes_quick_and_says_so(capsys):
@@ -23,6 +27,31 @@ def test_out_of_reach_becomes_quick_and_says_so(capsys):
     assert lesson.mode == "quick"
     printed = capsys.readouterr().out
     assert "out of reach: mnist_sample, mnist" in printed and "stand-in" in printed
+    assert all("stand-in" in words for words in lesson.details["data"].values())
+
+
+def test_two_lines_say_mode_device_and_minutes(capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_MODE", "quick")
+    lesson = core.start("04_mnist")
+    mode, cost = capsys.readouterr().out.splitlines()
+    assert "quick mode" in mode and "COURSE_MODE=full" in mode
+    assert cost == f"{lesson.details['device']}; about {lesson.info.quick_seconds} s; nothing to download"
+    assert lesson.details["seed"] == 42 and lesson.details["versions"]["torch"] and set(lesson.details["data"]) == set(lesson.info.datasets)
+
+
+def test_a_mirror_is_asked_once_in_a_lesson(serve, monkeypatch):
+    archives = {name: (f"{name}.tgz", tgz([(f"{folder}/3/{number}.png", b"3") for number in range(2)]), f"{folder}/")
+                for name, folder in (("mnist_sample", "mnist_sample"), ("mnist", "mnist_png"))}
+    server = serve({file: content for file, content, _ in archives.values()} | {"manifest.json": manifest(archives)})
+    small = {key: replace(dataset, files=2) for key, dataset in sets.datasets().items()}
+    monkeypatch.setattr(sets, "datasets", lambda: small)
+    monkeypatch.setattr("course_lib.data.sources.reachable", lambda url: url == server.url)
+    monkeypatch.setenv("COURSE_DATA_MIRROR", server.url)
+    lesson = core.start("04_mnist")
+    assert lesson.full and set(lesson.details["data"].values()) == {"from the mirror"}
+    for name in lesson.info.datasets * 2: assert len(list(lesson.data(name).rglob("*.png"))) == 2
+    assert [name for name, _ in server.asked] == ["manifest.json", "mnist_sample.tgz", "mnist.tgz"]
+    assert set(lesson.details["data"].values()) == {"from the cache"}
 
 
 def test_explicit_full_without_data_is_an_error(monkeypatch):
@@ -55,14 +84,13 @@ def test_data_and_copy_in_quick_mode():
     assert [d["source"] for d in lesson.run.data] == ["stand-in"]
 
 
-def test_quick_run_is_not_saved(monkeypatch):
-    monkeypatch.setenv("COURSE_SAVE", "1")
+def test_quick_run_is_not_saved(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_SAVE", str(tmp_path))
     with pytest.raises(CourseError, match="Only full runs"): core.start("04").scoreboard()
 
 
 def test_full_run_is_saved_with_its_provenance(monkeypatch, tmp_path):
-    monkeypatch.setenv("COURSE_SAVE", "1")
-    monkeypatch.setattr("course_lib.lesson.results.results_folder", lambda: tmp_path)
+    monkeypatch.setenv("COURSE_SAVE", str(tmp_path))
     lesson = core.Lesson(find_lesson("04"), "full")
     lesson.run.data = [{"name": "mnist_sample", "source": "mirror", "part": False}]
     lesson.record("M7", "linear by hand", [0.9, 0.8], seeds=[1, 2], published_key="M7-linear-by-hand")
@@ -89,24 +117,17 @@ def test_expected_cost_adds_what_is_still_to_come():
     assert f"about {info.full_minutes_cpu} minutes" in core.expected_cost(info, "full", False, lambda name: Located("cache"))
 
 
-@pytest.mark.parametrize("reach, located, expected", [
-    (True, None, ("resnet18", True)), (False, None, ("resnet18", False)), (False, "mirror", ("squeezenet1_0", False))])
-def test_weights(reach, located, expected, monkeypatch, tmp_path):
-    import torch
-    file = tmp_path/"weights.pth"; torch.save({"a": torch.ones(1)}, file)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(core, "reachable", lambda url: reach)
-    monkeypatch.setattr(core, "locate", lambda name: Located(located) if located else None)
-    monkeypatch.setattr(core, "get_weights", lambda name: file)
-    found = core.Lesson(find_lesson("04"), "full").weights("resnet18")
-    assert (found.architecture, found.pretrained) == expected
-    assert (found.state is not None) == (located is not None)
+def test_quick_mode_asks_no_server_for_weights(home, monkeypatch):
+    def forbidden(url): raise AssertionError("no server may be asked")
+    monkeypatch.setattr(weights, "reachable", forbidden)
+    lesson = core.Lesson(find_lesson("04"), "quick")
+    assert lesson.pretrained("tf_efficientnet_lite0").startswith("local-dir:")
+    assert lesson.pretrained("convnext_tiny.fb_in22k", required=False) is None
 
 
-def test_quick_mode_never_asks_for_weights(monkeypatch):
-    def forbidden(*names): raise AssertionError("quick mode must not look for weights")
-    monkeypatch.setattr(core, "reachable", forbidden); monkeypatch.setattr(core, "locate", forbidden)
-    assert core.Lesson(find_lesson("04"), "quick").weights("resnet18").pretrained is False
+def test_quick_mode_has_a_tiny_network_for_text_and_says_so(home, capsys):
+    folder = core.Lesson(find_lesson("04"), "quick").pretrained("sentence-transformers/all-MiniLM-L6-v2")
+    assert folder.endswith("tiny-bert-v1") and "random weights" in capsys.readouterr().out
 
 
 def test_comparable_needs_real_data():

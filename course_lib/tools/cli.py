@@ -153,7 +153,7 @@ HERE = {"": "not here", "found": "here", "mirror": "here, from a mirror", "publi
 @data_app.command("list")
 def list_data():
     "List all sets: size, whether here, what is in them, who published them on which terms."
-    from course_lib.data.sets import data_table
+    from course_lib.data.get import data_table
     for row in data_table():
         title = f"{row['name']:<18} {row['size']:>10}  {HERE[row['here']]}"
         show_entry(title, row["description"], f"{row['publisher']}. Terms: {row['terms']}")
@@ -162,7 +162,8 @@ def list_data():
 @data_app.command("get")
 def fetch_data(names:SetNames):
     "Fetch sets unless they are here, and print where they are."
-    from course_lib.data.sets import find_dataset, get_data
+    from course_lib.data.sets import find_dataset
+    from course_lib.data.get import get_data
     for dataset in [find_dataset(name) for name in names]: typer.echo(f"{dataset.key}: {get_data(dataset.key)}")
 
 @data_app.command("path")
@@ -185,7 +186,7 @@ def check_data(
                                                    help="Sets; by default all that are here.")]=None,
 ):
     "Compare sets with what they were when they were fetched; exit status 1 where one is damaged."
-    from course_lib.data.sets import verify_data
+    from course_lib.data.receipts import verify_data
     found = [verify_data(name) for name in names or sets_here()]
     for verification in found: typer.echo(str(verification))
     if not found: typer.echo("No set is here, so there is nothing to verify.")
@@ -198,7 +199,8 @@ def delete_data(
     yes:Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]=False,
 ):
     "Remove sets from this machine; a lesson that needs one fetches it again."
-    from course_lib.data.sets import data_path, find_dataset, remove_data
+    from course_lib.data.sets import data_path, find_dataset
+    from course_lib.data.get import remove_data
     from course_lib.tools.doctor import stored_words
     for dataset in [find_dataset(name) for name in names]:
         path = data_path(dataset.key)

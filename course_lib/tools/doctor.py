@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from ..base.places import data_home
-from ..data.sets import datasets, is_web, mirror_address, read_manifest
+from ..data.sets import datasets
+from ..data.sources import is_web, mirror_address, read_manifest
 from ..base.env import CourseError, checkout
 from ..base.web import reachable, redact_url
 from ..base.files import size_words

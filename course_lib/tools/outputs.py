@@ -14,6 +14,7 @@ import nbformat
 from ..base.env import CourseError, checkout
 from ..base.notebooks import first_line, steps
 from ..base.places import data_home
+from ..lesson.results import Run, results_folder, save_run
 
 # %% ../../nbs/lib/tools/01_outputs.ipynb #f5f84d8f
 def machine_folders() -> dict[str, Path]: # {what it is: where it is}
@@ -130,20 +131,24 @@ def cleaned(
 
 # %% ../../nbs/lib/tools/01_outputs.ipynb #cbcb14a7
 def keep_outputs(
-    notebook:dict, # Executed
-    path:Path,     # Its file
-    before:str,    # Text of the file when the run began
+    notebook:dict,     # Executed
+    path:Path,         # Its file
+    before:str,        # Text of the file when the run began
+    run:Run|None=None, # What the lesson measured, for results/; without it they stay as they are
 ):
-    "Write an executed notebook over its file; raises `CourseError` where that would do harm"
+    "Write an executed notebook over its file, its figures beside it; raises `CourseError` where that would do harm"
     refuse_machine_folders(notebook)
     text = cleaned(notebook, path.parent)
     if path.read_text(encoding="utf-8") != before:
-        raise CourseError(f"{path.name} was edited while it ran. The edit stays, the outputs are not kept: run it again.")
+        raise CourseError(f"{path.name} was edited while it ran. The edit stays, the outputs are not kept: "
+                          "run it again.")
     work = path.with_name(f".{path.name}.part")
     try:
         work.write_text(text, encoding="utf-8", newline="\n")
+        if run: save_run(run, results_folder())
         os.replace(work, path)
-    except OSError as error: raise CourseError(f"{path.name} could not be written ({error}). It is as it was.") from error
+    except OSError as error:
+        raise CourseError(f"{path.name} could not be written ({error}). It is as it was.") from error
     finally: work.unlink(missing_ok=True)
 
 # %% ../../nbs/lib/tools/01_outputs.ipynb #e776c848

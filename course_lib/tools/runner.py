@@ -6,7 +6,7 @@
 __all__ = ['run_lessons']
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #89a942e0
-import asyncio, contextlib, os, re, signal, subprocess, time
+import asyncio, contextlib, os, re, signal, subprocess, tempfile, time
 from pathlib import Path
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
@@ -21,6 +21,7 @@ from rich.text import Text
 from ..base.env import CourseError, checkout, wanted_mode
 from ..base.catalogue import notebook_path
 from ..base.notebooks import Step, read_notebook, shown_path, steps
+from ..lesson.results import load_run
 from .outputs import can_keep, keep_outputs
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #5aabe882
@@ -35,12 +36,12 @@ class ThisPython(KernelSpecManager):
 # %% ../../nbs/lib/tools/00_runner.ipynb #a1c0f00c
 def kernel_environment(
     mode:str|None,      # 'quick', 'full', or None to let the lesson decide
-    save:bool,          # Whether the lesson shall write its figures to results/
+    figures:Path|None,  # Folder to which the lesson shall hand its figures, if they are wanted
     env:dict|None=None, # Environment to start from; `os.environ` by default
 ) -> dict[str, str]: # Environment of the kernel
     "What the kernel is told through its environment"
     env = {name: value for name, value in (os.environ if env is None else env).items() if name != "COURSE_SAVE"}
-    return env | ({"COURSE_MODE": mode} if mode else {}) | ({"COURSE_SAVE": "1"} if save else {})
+    return env | ({"COURSE_MODE": mode} if mode else {}) | ({"COURSE_SAVE": str(figures)} if figures else {})
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #bc90958b
 @contextlib.asynccontextmanager
@@ -209,9 +210,10 @@ async def run_notebook(
     limit = QUICK_LIMIT if (mode or wanted_mode()[0]) == "quick" else None
     notebook, before = read_notebook(path)
     started = time.perf_counter()
-    with CellLines(console) as lines:
-        await execute(notebook, path.parent, kernel_environment(mode, save), lines, limit)
-    if save: keep_outputs(notebook, path, before)
+    with tempfile.TemporaryDirectory() as figures, CellLines(console) as lines:
+        await execute(notebook, path.parent, kernel_environment(mode, Path(figures) if save else None), lines, limit)
+        run = load_run(path.stem, figures)
+    if save: keep_outputs(notebook, path, before, run)
     return time.perf_counter() - started
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #51cfcffa
