@@ -301,7 +301,8 @@ def test_outputs_that_are_refused_take_the_figures_with_them(tmp_path, monkeypat
 
 def test_damaged_figures_are_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "results_folder", lambda: tmp_path / "results")
-    path = write_notebook(tmp_path, ["import os, pathlib\npathlib.Path(os.environ['COURSE_SAVE'], '04_mnist.json').write_text('{}')"])
+    path = write_notebook(tmp_path, ["import os, pathlib\n"
+                                     "pathlib.Path(os.environ['COURSE_SAVE'], '04_mnist.json').write_text('{}')"])
     before = path.read_bytes()
     with pytest.raises(CourseError, match="04_mnist.json is not a saved run"): run(path, save=True)
     assert path.read_bytes() == before and not (tmp_path / "results").exists()
