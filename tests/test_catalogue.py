@@ -1,5 +1,6 @@
 "Lessons and addresses: every name that works, every mistake that must be answered."
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -50,7 +51,8 @@ def test_the_notebook_says_what_the_table_says(info):
     sources = ["".join(cell["source"]) for cell in cells]
     title = next(text for text in sources if text.startswith("# ")).splitlines()[0]
     assert title.replace(f"{info.number}. ", "") == f"# {info.title}"
-    assert any(text.startswith("# ") and f"> {info.promise}." in text for text in sources), "the sentence under the title is the promise"
+    assert any(text.startswith("# ") and f"> {info.promise}." in text
+               for text in sources), "the sentence under the title is the promise"
     assert any(f"default_exp {info.module}" in text for text in sources), f"exports to course_lib.{info.module}"
 
 
@@ -105,7 +107,12 @@ def test_codespaces_opens_a_container_that_exists():
 def test_pyproject_agrees():
     facts = tomllib.loads((ROOT/"pyproject.toml").read_text(encoding="utf-8"))
     assert facts["tool"]["nbdev"]["branch"] == project.BRANCH
-    assert facts["project"]["urls"]["Documentation"] == project.site_url()
+    assert facts["project"]["urls"].get("Documentation") == (project.site_url() if project.has_owner() else None)
+
+
+def test_the_placeholder_is_a_name_that_no_account_can_have():
+    "GitHub allows letters, digits and single hyphens, none of them at either end"
+    assert not re.fullmatch(r"[a-z\d]+(-[a-z\d]+)*", project.NO_OWNER, flags=re.I)
 
 
 def test_asking_for_the_lessons_loads_nothing_heavy():

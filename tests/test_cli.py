@@ -28,7 +28,8 @@ PROJECT = '[project.urls]\nRepository = "https://github.com/ada/notes"\n[tool.nb
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path / "fastai"))
-    for name in ("COURSE_MODE", "COURSE_SAVE", "COURSE_DATA_MIRROR", "IN_TEST", "CI", "FORCE_COLOR"): monkeypatch.delenv(name, raising=False)
+    for name in ("COURSE_MODE", "COURSE_SAVE", "COURSE_DATA_MIRROR", "IN_TEST", "CI", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -58,7 +59,8 @@ def environment(root): return os.environ | {"PYTHONPATH": str(root), "TMPDIR": s
 
 def course(root, *words):
     "Type a command in `root`"
-    return subprocess.run([*PROGRAM, *words], cwd=root, env=environment(root), capture_output=True, text=True, encoding="utf-8", timeout=300)
+    return subprocess.run([*PROGRAM, *words], cwd=root, env=environment(root), capture_output=True, text=True,
+                          encoding="utf-8", timeout=300)
 
 
 def typed(*words, **more): return CliRunner().invoke(cli.app, words, **more)
@@ -71,17 +73,20 @@ def plain(text): return re.sub(r"\x1b\[[0-9;]*m", "", text) # Typer colours its 
 
 @pytest.mark.parametrize("words", [["list"], ["--help"], ["run", "no-such-lesson"], ["data", "list"]])
 def test_nothing_heavy_is_loaded(words):
-    code = f"import sys; sys.argv = ['course', *{words}]\ntry:\n    from course_lib.tools.cli import main; main()\nfinally:\n    print('LOADED', *sys.modules)"
+    code = (f"import sys; sys.argv = ['course', *{words}]\ntry:\n    from course_lib.tools.cli import main; main()\n"
+            "finally:\n    print('LOADED', *sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", timeout=300)
     loaded = done.stdout.splitlines()[-1].split()
-    heavy = {"torch", "fastai", "pandas", "numpy", "matplotlib", "nbclient", "nbformat", "jupyter_client", "IPython", "requests", "sklearn"}
+    heavy = {"torch", "fastai", "pandas", "numpy", "matplotlib", "nbclient", "nbformat", "jupyter_client", "IPython",
+             "requests", "sklearn"}
     assert loaded[0] == "LOADED" and "course_lib.tools.cli" in loaded and heavy.isdisjoint(loaded)
 
 
 def test_list_says_what_a_reader_wants_to_know(checkout):
     done = course(checkout, "list")
     first = lessons()[0]
-    for words in [first.title, first.promise, *first.datasets, f"about {first.quick_seconds} s", f"{first.full_minutes_gpu} min", f"course run {first.id[:2]}"]:
+    for words in [first.title, first.promise, *first.datasets, f"about {first.quick_seconds} s",
+                  f"{first.full_minutes_gpu} min", f"course run {first.id[:2]}"]:
         assert words in " ".join(done.stdout.split()) # Long lines are broken
     assert done.returncode == 0 and "nbs/04_mnist.ipynb" in done.stdout
 
@@ -94,7 +99,8 @@ def test_list_answers_from_an_installed_wheel(installed):
     assert "notebook not here" in done.stdout and "git clone https://github.com/" in done.stdout
 
 
-@pytest.mark.parametrize("words, said", [(["run", "04"], "git clone"), (["run", "04", "--save"], "git clone"), (["test"], "installed copy"),
+@pytest.mark.parametrize("words, said", [(["run", "04"], "git clone"), (["run", "04", "--save"], "git clone"),
+                                         (["test"], "installed copy"),
                                          (["sync"], "git clone"), (["results"], "checkout")])
 def test_what_needs_a_checkout_says_so(installed, words, said):
     done = course(installed, *words)
@@ -104,7 +110,8 @@ def test_what_needs_a_checkout_says_so(installed, words, said):
 # Typing errors
 
 @pytest.mark.parametrize("words, said", [
-    (["run", "04_mnits"], "Did you mean '04_mnist'?"), (["run", "04", "zebra"], "04_mnist"), (["results", "mnit"], "04_mnist"),
+    (["run", "04_mnits"], "Did you mean '04_mnist'?"), (["run", "04", "zebra"], "04_mnist"),
+    (["results", "mnit"], "04_mnist"),
     (["run", "04", "--full", "--quick"], "exclude each other"), (["run", "04", "--quick", "--save"], "never kept"),
     (["data", "get", "mnist_smple"], "Did you mean 'mnist_sample'"), (["data", "path", "mnist_smple"], "mnist_sample"),
     (["data", "verify", "mnist_smple"], "mnist_sample"), (["data", "rm", "mnist_smple", "--yes"], "mnist_sample"),
@@ -114,7 +121,8 @@ def test_typing_errors_get_one_clear_answer(words, said):
     assert answer.exit_code == 2 and said in plain(answer.stderr) and answer.stdout == ""
 
 
-@pytest.mark.parametrize("mode, words, said", [("ful", ["run", "04"], "Did you mean 'full'"), ("quick", ["run", "04", "--save"], "never kept")])
+@pytest.mark.parametrize("mode, words, said", [("ful", ["run", "04"], "Did you mean 'full'"),
+                                               ("quick", ["run", "04", "--save"], "never kept")])
 def test_mode_of_the_environment_counts(monkeypatch, mode, words, said):
     monkeypatch.setenv("COURSE_MODE", mode)
     answer = typed(*words)
@@ -123,7 +131,8 @@ def test_mode_of_the_environment_counts(monkeypatch, mode, words, said):
 
 @pytest.mark.parametrize("full, quick, save, env, mode", [
     (0, 0, 0, {}, None), (1, 0, 0, {}, "full"), (0, 1, 0, {}, "quick"), (0, 0, 1, {}, "full"), (1, 0, 1, {}, "full"),
-    (1, 0, 1, {"COURSE_MODE": "quick"}, "full"), (0, 0, 1, {"CI": "1"}, "full"), (0, 0, 0, {"COURSE_MODE": "quick"}, "quick"),
+    (1, 0, 1, {"COURSE_MODE": "quick"}, "full"), (0, 0, 1, {"CI": "1"}, "full"),
+    (0, 0, 0, {"COURSE_MODE": "quick"}, "quick"),
     (0, 0, 0, {"CI": "1"}, None)])
 def test_the_mode_that_is_asked_for(full, quick, save, env, mode): assert cli.asked_mode(full, quick, save, env) == mode
 
@@ -143,8 +152,9 @@ def test_other_errors_keep_their_traceback(monkeypatch):
     assert isinstance(typed("list").exception, ZeroDivisionError)
 
 
-@pytest.mark.parametrize("words, said", [([], "Usage: course"), (["-h"], "course list"), (["run", "--help"], "course run 04 --quick"),
-                                         (["data", "--help"], "verify"), (["--version"], course_lib.__version__)])
+@pytest.mark.parametrize("words, said",
+                         [([], "Usage: course"), (["-h"], "course list"), (["run", "--help"], "course run 04 --quick"),
+                          (["data", "--help"], "verify"), (["--version"], course_lib.__version__)])
 def test_help(words, said):
     answer = CliRunner(env={"COLUMNS": "120"}).invoke(cli.app, words, prog_name="course")
     assert answer.exit_code == 0 and said in plain(answer.stdout)
@@ -155,7 +165,8 @@ def test_help(words, said):
 def test_run_in_a_checkout(checkout):
     before = (checkout / "nbs" / "04_mnist.ipynb").read_bytes()
     done = course(checkout, "run", "mnist", "--quick")
-    assert done.returncode == 0 and "2/2  Digits: start('COURSE_MODE')\n'quick'\n" in done.stdout and "04_mnist ran in" in done.stdout
+    assert done.returncode == 0 and "2/2  Digits: start('COURSE_MODE')\n'quick'\n" in done.stdout
+    assert "04_mnist ran in" in done.stdout
     assert (checkout / "nbs" / "04_mnist.ipynb").read_bytes() == before
 
 
@@ -170,7 +181,8 @@ def test_save_in_a_checkout(checkout):
 def test_a_failing_lesson_is_no_success(checkout):
     write_lesson(checkout, ["1/0"])
     done = course(checkout, "run", "04", "--quick")
-    assert done.returncode == 1 and "stopped at cell 1 of 1" in done.stdout and f"jupyter lab {Path('nbs/04_mnist.ipynb')}" in done.stdout
+    assert done.returncode == 1 and "stopped at cell 1 of 1" in done.stdout
+    assert f"jupyter lab {Path('nbs/04_mnist.ipynb')}" in done.stdout
 
 
 def alive(process):
@@ -198,7 +210,8 @@ def test_an_interruption_leaves_nothing_behind(checkout, number, deaf):
                             "    with open('pid', 'w') as file: file.write(f'{os.getpid()} ')\n    time.sleep(60)"])
     files = lambda: {path for path in checkout.rglob("*") if "__pycache__" not in path.parts}
     before = files()
-    with subprocess.Popen([*PROGRAM, "run", "04", "--quick"], cwd=checkout, env=environment(checkout), stdout=subprocess.PIPE, text=True,
+    with subprocess.Popen([*PROGRAM, "run", "04", "--quick"], cwd=checkout, env=environment(checkout),
+                          stdout=subprocess.PIPE, text=True,
                           preexec_fn=begin) as process:
         note = checkout / "nbs" / "pid"
         kernel = int(wait_for(lambda: note.is_file() and note.read_text().endswith(" ") and note.read_text()))
@@ -255,11 +268,13 @@ def test_nothing_to_verify():
     assert answer.exit_code == 0 and "nothing to verify" in answer.stdout
 
 
-@pytest.mark.parametrize("more, said, gone", [([], "y\n", True), ([], "n\n", False), ([], "", False), (["--yes"], "", True)])
+@pytest.mark.parametrize("more, said, gone",
+                         [([], "y\n", True), ([], "n\n", False), ([], "", False), (["--yes"], "", True)])
 def test_removing_asks_first(one_set, more, said, gone):
     answer = typed("data", "rm", "mnist_sample", *more, input=said)
     assert "0.5 MiB in 2 files" in answer.stdout
-    assert one_set.exists() != gone and (answer.exit_code == 0) == gone and ("Removed mnist_sample" in answer.stdout) == gone
+    assert one_set.exists() != gone and (answer.exit_code == 0) == gone
+    assert ("Removed mnist_sample" in answer.stdout) == gone
 
 
 def test_removing_what_is_not_here():
@@ -269,18 +284,19 @@ def test_removing_what_is_not_here():
 
 # All tests
 
-@pytest.mark.parametrize("only, wanted", [(None, ["notebooks", "package", "sync"]), ("package", ["package"])])
+@pytest.mark.parametrize("only, wanted", [(None, ["lint", "notebooks", "package", "sync"]), ("package", ["package"])])
 def test_all_parts_run_and_one_failure_counts(tmp_path, monkeypatch, capfd, only, wanted):
     code = "import sys; print('part', sys.argv[1]); print('2 passed in 0.1s'); sys.exit(sys.argv[1] == 'notebooks')"
     monkeypatch.setattr(cli, "checkout", lambda: tmp_path)
     monkeypatch.setattr(cli, "commands_for_tests", lambda workers: {
-        name: [sys.executable, "-c", code, name] for name in ("notebooks", "package", "sync")})
+        name: [sys.executable, "-c", code, name] for name in ("lint", "notebooks", "package", "sync")})
     assert cli.run_tests(only) == (1 if only is None else 0)
     printed = capfd.readouterr().out
     assert [line.split()[1] for line in printed.splitlines() if line.startswith("part")] == wanted
     closing = printed.splitlines()[-len(wanted):]
-    assert [line.split()[0] for line in closing] == wanted and all(line.endswith("2 passed in 0.1s") for line in closing)
-    assert ("FAILED" in closing[0]) == (only is None)
+    assert [line.split()[0] for line in closing] == wanted
+    assert all(line.endswith("2 passed in 0.1s") for line in closing)
+    assert ["FAILED" in line for line in closing] == [name == "notebooks" for name in wanted]
 
 
 @pytest.mark.parametrize("workers, threads", [(1, "7"), (4, "1")])
@@ -292,11 +308,11 @@ def test_what_tests_find_in_their_environment(workers, threads):
 
 def test_parts_are_real_commands():
     commands = cli.commands_for_tests(2)
-    assert list(commands) == ["notebooks", "package", "sync"]
+    assert list(commands) == ["lint", "notebooks", "package", "sync"]
     assert all(Path(command[0]).exists() for command in commands.values())
 
 
-@pytest.mark.parametrize("missing", ["nbdev", "pytest"])
+@pytest.mark.parametrize("missing", ["nbdev", "pytest", "ruff"])
 def test_missing_tools_are_named(monkeypatch, missing):
     monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(CourseError, match=rf"need {missing}\. .*\[dev\]"): cli.commands_for_tests(1)
@@ -304,8 +320,10 @@ def test_missing_tools_are_named(monkeypatch, missing):
 
 # The rest hands over
 
-@pytest.mark.parametrize("files, words, code, said", [([], ["sync"], 0, "in step"), (["README.md"], ["sync"], 0, "README.md: rewritten"),
-                                                      ([], ["sync", "--check"], 0, "in step"), (["README.md"], ["sync", "--check"], 1, "README.md: out of step")])
+@pytest.mark.parametrize("files, words, code, said",
+                         [([], ["sync"], 0, "in step"), (["README.md"], ["sync"], 0, "README.md: rewritten"),
+                          ([], ["sync", "--check"], 0, "in step"),
+                          (["README.md"], ["sync", "--check"], 1, "README.md: out of step")])
 def test_sync(monkeypatch, files, words, code, said):
     from course_lib.tools import publish
     asked = []

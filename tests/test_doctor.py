@@ -19,11 +19,13 @@ GPU = {"version": "2.15.0", "built_for": "13.0", "cuda": False, "name": None, "m
                                              ((3, 13, 9), "ok"), ((3, 14, 0), "warning")])
 def test_python(version, status):
     check = doctor.check_python(version)
-    assert (check.status, check.found) == (status, ".".join(map(str, version))) and bool(check.advice) == (status != "ok")
+    assert (check.status, check.found) == (status, ".".join(map(str, version)))
+    assert bool(check.advice) == (status != "ok")
 
 
 @pytest.mark.parametrize("line, status, said", [
-    ("fastcore>=1", "ok", "all 1"), ("fastcore>=99", "problem", "fastcore is "), ("no-such-package", "problem", "not installed"),
+    ("fastcore>=1", "ok", "all 1"), ("fastcore>=99", "problem", "fastcore is "),
+    ("no-such-package", "problem", "not installed"),
     ('no-such-package>=2; extra == "dev"', "ok", "all 0"), ('no-such-package; python_version < "3"', "ok", "all 0")])
 def test_packages(line, status, said):
     check = doctor.check_packages(doctor.core_requirements([line]))
@@ -42,7 +44,8 @@ def test_tested_versions_come_from_constraints(tmp_path, monkeypatch):
     assert tested == {"fastcore": "2.2.39", "torch": "2.15.0", "rich": "15.0"}
     monkeypatch.setattr(doctor, "installed", {"fastcore": "2.3", "torch": "2.15.0+cpu", "rich": None}.get)
     check = doctor.check_tested(tested)
-    assert check.status == "warning" and check.found == "fastcore 2.3 (tested: 2.2.39)" and "constraints.txt" in check.advice
+    assert check.status == "warning" and check.found == "fastcore 2.3 (tested: 2.2.39)"
+    assert "constraints.txt" in check.advice
 
 
 @pytest.mark.parametrize("facts, driver, status, said", [
@@ -57,14 +60,16 @@ def test_gpu(facts, driver, status, said):
     assert check.status == status and said in check.found and bool(check.advice) == (status != "ok")
 
 
-@pytest.mark.parametrize("question, patience, said", [("import no_such_package", 60, "no_such_package"), ("import os; os._exit(3)", 60, "exit status 3"),
-                                                      ("import time; time.sleep(60)", 1, "no answer within 1 s")])
+@pytest.mark.parametrize("question, patience, said",
+                         [("import no_such_package", 60, "no_such_package"), ("import os; os._exit(3)", 60, "exit status 3"),
+                          ("import time; time.sleep(60)", 1, "no answer within 1 s")])
 def test_a_broken_torch_is_an_answer(question, patience, said):
     assert said in doctor.torch_facts(question, patience=patience)["error"]
 
 
 def test_torch_is_not_imported_here():
-    code = "import sys; import course_lib.tools.doctor; print([n for n in ('torch', 'fastai', 'pandas', 'nbclient') if n in sys.modules])"
+    code = ("import sys; import course_lib.tools.doctor; "
+            "print([n for n in ('torch', 'fastai', 'pandas', 'nbclient') if n in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "[]\n"
 
 
@@ -83,7 +88,8 @@ def accounts(root, limit=None, used=0):
     return root
 
 
-@pytest.mark.parametrize("limit, used, found", [(None, 0, (16, 12)), ("max", 0, (16, 12)), (4 * 2**30, 3 * 2**30, (4, 1)), (64 * 2**30, 0, (16, 12))])
+@pytest.mark.parametrize("limit, used, found", [(None, 0, (16, 12)), ("max", 0, (16, 12)),
+                                                (4 * 2**30, 3 * 2**30, (4, 1)), (64 * 2**30, 0, (16, 12))])
 def test_memory_of_a_container(tmp_path, limit, used, found):
     assert doctor.memory(accounts(tmp_path, limit, used)) == found
 
@@ -96,7 +102,8 @@ def test_memory_without_linux_accounts(tmp_path, monkeypatch):
     assert doctor.memory(tmp_path) == (None, None)
 
 
-@pytest.mark.parametrize("total, free, status", [(16, 1.9, "warning"), (16, 2, "ok"), (16, None, "ok"), (3.9, None, "warning"), (None, None, "ok")])
+@pytest.mark.parametrize("total, free, status", [(16, 1.9, "warning"), (16, 2, "ok"), (16, None, "ok"),
+                                                 (3.9, None, "warning"), (None, None, "ok")])
 def test_little_memory(total, free, status): assert doctor.check_memory(total, free).status == status
 
 
@@ -134,7 +141,8 @@ def test_caches_are_where_their_libraries_keep_them(env, weights, models):
 
 
 @pytest.mark.parametrize("manifest, status, said", [
-    (None, "problem", "not a folder"), ("", "problem", "not JSON"), ("{}", "problem", "not a list"), ('[{"name": "a"}, {}]', "ok", "2 sets")])
+    (None, "problem", "not a folder"), ("", "problem", "not JSON"), ("{}", "problem", "not a list"),
+    ('[{"name": "a"}, {}]', "ok", "2 sets")])
 def test_mirror_in_a_folder(tmp_path, monkeypatch, manifest, status, said):
     mirror = tmp_path / "mirror"
     if manifest is not None:
@@ -148,7 +156,8 @@ def test_mirror_in_a_folder(tmp_path, monkeypatch, manifest, status, said):
 def hangs(mirror): raise TimeoutError("no answer within 10 s")
 
 
-@pytest.mark.parametrize("read, said", [(lambda mirror: None, "http://mirror.example/sets does not answer"), (hangs, "no answer within 10 s")])
+@pytest.mark.parametrize("read, said", [(lambda mirror: None, "http://mirror.example/sets does not answer"),
+                                        (hangs, "no answer within 10 s")])
 def test_mirror_on_the_web_that_is_silent(monkeypatch, read, said):
     monkeypatch.setenv("COURSE_DATA_MIRROR", "http://reader:secret@mirror.example/sets")
     monkeypatch.setattr(doctor, "read_manifest", read)
@@ -156,16 +165,19 @@ def test_mirror_on_the_web_that_is_silent(monkeypatch, read, said):
     assert check.status == "warning" and said in check.found and "secret" not in str(check)
 
 
-@pytest.mark.parametrize("silent, status", [([], "ok"), (["b.example"], "warning"), (["a.example", "b.example"], "warning")])
+@pytest.mark.parametrize("silent, status",
+                         [([], "ok"), (["b.example"], "warning"), (["a.example", "b.example"], "warning")])
 def test_network_names_who_is_silent(monkeypatch, silent, status):
-    monkeypatch.setattr(doctor, "publishers", lambda: {host: f"https://{host}/set.tgz" for host in ("a.example", "b.example")})
+    monkeypatch.setattr(doctor, "publishers",
+                        lambda: {host: f"https://{host}/set.tgz" for host in ("a.example", "b.example")})
     check = doctor.check_network(lambda address: address.split("/")[2] not in silent)
     assert check.status == status and all(host in check.found for host in silent)
     assert ("a.example" in check.found) == (not silent or "a.example" in silent)
 
 
 def test_publishers_are_hosts():
-    assert doctor.publishers() and all(address.startswith("http") and f"//{host}/" in address for host, address in doctor.publishers().items())
+    assert doctor.publishers()
+    assert all(address.startswith("http") and f"//{host}/" in address for host, address in doctor.publishers().items())
 
 
 @pytest.mark.parametrize("command, status", [(["python", "-m", "x"], "ok"), ([sys.executable], "ok"),
@@ -178,7 +190,8 @@ def test_kernel(command, status):
 def test_kernel_is_looked_up_as_jupyter_does(tmp_path, monkeypatch):
     spec = tmp_path / "kernels" / "python3"
     spec.mkdir(parents=True)
-    (spec / "kernel.json").write_text(json.dumps({"argv": ["/elsewhere/python"], "display_name": "x", "language": "python"}))
+    (spec / "kernel.json").write_text(json.dumps({"argv": ["/elsewhere/python"], "display_name": "x",
+                                                  "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     assert doctor.registered_kernel() == ["/elsewhere/python"]
 

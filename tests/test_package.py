@@ -1,4 +1,5 @@
-"What is built installs and runs without the extras; ranges, pins, README, workflows and containers agree."
+"What is built installs and runs without the extras; imports, ranges, pins, README, workflows and containers agree."
+import ast
 import configparser
 import email
 import importlib.metadata
@@ -70,7 +71,8 @@ def run_installed(installed, code, tmp_path):
 
 def test_the_wheel_holds_modules_tables_and_questions(wheel):
     names, modules = wheel.namelist(), ROOT/"course_lib"
-    expected = [path.relative_to(ROOT).as_posix() for kind in ("**/*.py", "assets/*.csv") for path in modules.glob(kind)]
+    expected = [path.relative_to(ROOT).as_posix()
+                for kind in ("**/*.py", "assets/*.csv") for path in modules.glob(kind)]
     expected += [f"course_lib/quizzes/{path.name}" for path in (ROOT/"quizzes").iterdir()]
     assert {"course_lib/assets/lessons.csv", "course_lib/quizzes/04_mnist.yml"} <= set(expected)
     assert sorted(set(expected) - set(names)) == []
@@ -128,6 +130,14 @@ def test_the_editable_install_uses_this_checkout(tmp_path):
     assert done.stdout.split() == [str(ROOT/"course_lib"/"__init__.py"), str(ROOT)], done.stderr
 
 
+def test_what_is_installed_starts_where_pyproject_says():
+    found = {(point.group, point.name): point.value
+             for point in importlib.metadata.distribution("course-lib").entry_points}
+    wanted = {("console_scripts", name): value for name, value in FACTS["project"]["scripts"].items()}
+    wanted |= {("nbdev", name): value for name, value in FACTS["project"]["entry-points"]["nbdev"].items()}
+    assert found == wanted, "pyproject.toml has changed: run `pip install -e .` again"
+
+
 def test_the_version_has_one_source(built):
     version = re.search(r'__version__ = "(.+)"', read("course_lib/__init__.py"))[1]
     assert {path.name.split("-")[1].removesuffix(".tar.gz") for path in built.iterdir()} == {version}
@@ -156,6 +166,66 @@ def test_a_pin_suits_those_who_require_it(name):
             assert requirement.specifier.contains(wanted), f"{name} needs {requirement}, constraints.txt says {wanted}"
 
 
+# What is imported is declared
+
+def imported(code):
+    "Packages that Python code imports, inside functions as well, Python's own left out"
+    code = re.sub(r"^\s*[%!].*$", "", code, flags=re.M) # commands of IPython and the shell
+    nodes = list(ast.walk(ast.parse(code)))
+    names = [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names
+
+
+def code_of(path):
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py": return text
+    return "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+
+
+def imported_in(*patterns):
+    "{package: files that import it}, the course and its tests' own helpers left out"
+    ours, found = {"course_lib", *(path.stem for path in ROOT.glob("[bt]*/*.py"))}, {}
+    for path in [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]:
+        for name in imported(code_of(path)) - ours: found.setdefault(name, []).append(path.relative_to(ROOT).as_posix())
+    return found
+
+
+DISTRIBUTIONS = importlib.metadata.packages_distributions()
+
+
+def undeclared(found, *sections):
+    "{package: one file that imports it} where no section of settings.ini names the distribution it comes from"
+    declared = {canonicalize_name(line.name) for section in sections for line in requirements()[section]}
+    return {name: files[0] for name, files in found.items()
+            if not declared & {canonicalize_name(there) for there in DISTRIBUTIONS.get(name, [name])}}
+
+
+def test_imports_are_found_where_they_are_made():
+    code = "import os, numpy.linalg\n%matplotlib inline\ndef late():\n    from PIL import Image\nfrom . import files"
+    assert imported(code) == {"numpy", "PIL"}
+    assert undeclared({"PIL": ["a.py"], "no_such": ["b.py"], "pytest": ["c.py"]}, "DEFAULT") == {"no_such": "b.py",
+                                                                                                 "pytest": "c.py"}
+
+
+def test_what_readers_run_needs_the_core_alone():
+    found = imported_in("course_lib/**/*.py", "nbs/*.ipynb", "nbs/dives/*.ipynb", "nbs/solutions/*.ipynb")
+    assert {"torch", "numpy", "fastai", "gradio"} <= set(found)
+    development = {"nbdev"} # `--save` alone needs it, and says so
+    assert undeclared({name: files for name, files in found.items() if name not in development}, "DEFAULT") == {}
+
+
+def test_what_developers_run_needs_the_extra_alone():
+    found = imported_in("nbs/**/*.ipynb", "tests/*.py", "benchmarks/*.py", "course_lib/**/*.py")
+    assert {"pytest", "fastcore", "nbdev"} <= set(found)
+    assert undeclared(found, "DEFAULT", "dev") == {}
+
+
+def test_building_needs_what_pyproject_says():
+    needed = {Requirement(line).name for line in FACTS["build-system"]["requires"]}
+    assert imported(read("setup.py")) == needed == {"setuptools"}
+
+
 # README, continuous integration, containers
 
 def test_the_readme_starts_with_the_two_commands():
@@ -177,8 +247,9 @@ if [ "$2" = venv ]; then
     mkdir -p "$3/bin"
     echo "PATH=$3/bin:$PATH" > "$3/bin/activate"
     printf '#!/bin/bash\necho "pip $*" >> "$LOG"' > "$3/bin/pip"
+    printf '#!/bin/bash\necho "uv $* [$UV_TORCH_BACKEND]" >> "$LOG"' > "$3/bin/uv"
     printf '#!/bin/bash\necho "course $* [$COURSE_MODE] $FASTAI_HOME" >> "$LOG"; exit $VERDICT' > "$3/bin/course"
-    chmod +x "$3/bin/pip" "$3/bin/course"
+    chmod +x "$3/bin/pip" "$3/bin/uv" "$3/bin/course"
 fi
 """
 
@@ -249,7 +320,27 @@ def test_the_gate_installs_tests_and_leaves_nothing(tools, arguments, pins, verd
     assert sorted(path.name for path in tools.parent.iterdir()) == ["bin", "log"]
 
 
+@needs_bash
+@pytest.mark.parametrize("arguments, pins", [([], " -c constraints.txt"), (["--newest"], "")])
+def test_the_gate_takes_the_wheels_that_it_is_told_to(tools, arguments, pins):
+    pretend_system(tools)
+    pretend(tools, "python3", PRETENDED_PYTHON)
+    assert run_gate(tools, *arguments, VERDICT="0", UV_TORCH_BACKEND="cpu").returncode == 0
+    log = (tools.parent/"log").read_text(encoding="utf-8").splitlines()
+    assert log[:2] == ["pip install --quiet uv", f"uv pip install --quiet torch torchvision{pins} [cpu]"]
+    assert log[2] == f"pip install --quiet -e .[dev]{pins}"
+
+
 WORKFLOWS = sorted((ROOT/".github"/"workflows").glob("*.yml"))
+
+
+def workflow(name): return yaml.safe_load(read(f".github/workflows/{name}.yml"))
+
+
+def triggers(flow): return flow[True] # YAML takes the key `on` for a truth value
+
+
+def commands(job): return "\n".join(step.get("run", "") for step in job["steps"])
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -263,18 +354,95 @@ def test_workflows_are_bounded_and_name_no_owner(path):
     assert FACTS["project"]["urls"]["Repository"].split("/")[3] not in text
 
 
+@pytest.mark.parametrize("name", ["tests", "site"])
+def test_workflows_run_once_for_a_change(name):
+    "For a branch with a pull request, a push would start everything a second time"
+    assert triggers(workflow(name))["push"] == {"branches": ["main"]} and "pull_request" in triggers(workflow(name))
+
+
 def test_workflows_try_every_python_that_is_promised():
     promised = re.findall(r"Python :: (3\.\d+)", " ".join(FACTS["project"]["classifiers"]))
-    flow = yaml.safe_load(read(".github/workflows/tests.yml"))
-    assert flow["jobs"]["test"]["strategy"]["matrix"]["python"] == promised == ["3.11", "3.12", "3.13"]
-    assert flow["jobs"]["test"]["steps"][-1]["run"] == ".ci/run"
+    job = workflow("tests")["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == promised == ["3.11", "3.12", "3.13"]
+    assert job["steps"][-1]["run"] == ".ci/run"
+
+
+def test_workflows_try_other_systems():
+    job = workflow("tests")["jobs"]["elsewhere"]
+    assert {system.split("-")[0] for system in job["strategy"]["matrix"]["system"]} == {"windows", "macos"}
+    files = re.findall(r"tests/\S+", job["steps"][-1]["run"])
+    assert len(files) > 5 and [name for name in files if not (ROOT/name).is_file()] == []
+
+
+LINUX = [(path.stem, name) for path in WORKFLOWS for name, job in workflow(path.stem)["jobs"].items()
+         if job["runs-on"] == "ubuntu-latest" and re.search(r"\.ci/run|pip install", commands(job))]
+
+
+@pytest.mark.parametrize("name, job", LINUX)
+def test_machines_without_a_gpu_install_wheels_without_cuda(name, job):
+    job = workflow(name)["jobs"][job]
+    gates = [step for step in job["steps"] if step.get("run", "").startswith(".ci/run")]
+    assert all(step["env"]["UV_TORCH_BACKEND"] == "cpu" for step in gates)
+    if gates: return
+    first, second = [line for line in commands(job).splitlines() if "pip install" in line]
+    pins = " -c constraints.txt" if second.endswith(" -c constraints.txt") else ""
+    assert first == f"pip install uv && uv pip install --system --torch-backend cpu torch torchvision{pins}"
+    assert second == f'pip install -e ".[dev]"{pins}'
+
+
+def test_the_site_is_built_for_every_change_and_published_from_main():
+    jobs = workflow("site")["jobs"]
+    [quarto] = [step for step in jobs["build"]["steps"] if step.get("uses", "").startswith("quarto-dev/")]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", str(quarto["with"]["version"]))
+    assert "nbdev-docs" in commands(jobs["build"]) and "if" not in jobs["build"]
+    assert "github.ref == 'refs/heads/main'" in jobs["deploy"]["if"] and "!= 'pull_request'" in jobs["deploy"]["if"]
+
+
+@needs_bash
+@pytest.mark.parametrize("declared, here, status", [
+    ("ada/notes", "ada/notes", 0), ("ada/notes", "Ada/Notes", 0), ("-your-account-/notes", "ada/notes", 1),
+    ("eve/notes", "ada/notes", 1)])
+def test_a_site_whose_links_lead_elsewhere_is_refused(tmp_path, declared, here, status):
+    [step] = [step for step in workflow("site")["jobs"]["build"]["steps"] if "GITHUB_REPOSITORY" in step.get("run", "")]
+    assert step["if"] == "github.event_name != 'pull_request'"
+    facts = f'[project.urls]\nRepository = "https://github.com/{declared}"\n'
+    (tmp_path/"pyproject.toml").write_text(facts, encoding="utf-8")
+    done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path,
+                          env={**os.environ, "GITHUB_REPOSITORY": here},
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode == status
+    if status: assert f'Repository = "https://github.com/{here}"' in done.stdout and "course sync" in done.stdout
+
+
+def test_the_weekly_run_keeps_its_figures_and_compares_them():
+    job = workflow("weekly")["jobs"]["full"]
+    run, compare = commands(job).index("course run --full --save"), commands(job).index("python -m pytest")
+    assert run < compare
+    assert re.findall(r"tests/\S+", commands(job)) == [f"tests/test_{info.module}.py" for info in lessons()]
+    kept = job["steps"][-1]
+    assert kept["uses"].startswith("actions/upload-artifact") and kept["if"] == "always()"
+    assert kept["with"]["path"].strip("/") == "results"
+
+
+def test_dependabot_looks_at_actions_and_packages():
+    updates = yaml.safe_load(read(".github/dependabot.yml"))["updates"]
+    assert {update["package-ecosystem"] for update in updates} == {"github-actions", "pip"}
+
+
+CPU_WHEELS = "pip install uv && uv pip install --torch-backend cpu torch torchvision -c constraints.txt"
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_containers_install_what_the_readme_says(kind):
     container = json.loads(read(f".devcontainer/{kind}/devcontainer.json"))
-    assert "pip install -e '.[dev]' -c constraints.txt" in container["postCreateCommand"]
+    command = container["postCreateCommand"]
+    assert "pip install -e '.[dev]' -c constraints.txt" in command
+    assert (f"{CPU_WHEELS} && pip install -e" in command) == (kind == "cpu")
     assert container["image"].rsplit(":", 1)[1] in ("3.11", "3.12", "3.13")
     assert ("--gpus" in container.get("runArgs", [])) == (kind == "gpu")
     assert 8888 in container["forwardPorts"]
     assert "ms-toolsai.jupyter" in container["customizations"]["vscode"]["extensions"]
+
+
+def test_the_readme_says_how_to_install_without_a_gpu():
+    assert f". .venv/bin/activate && {CPU_WHEELS}\n" in read("README.md")

@@ -6,16 +6,18 @@ import re
 import shutil
 import subprocess
 import sys
-import urllib.request
 from types import SimpleNamespace
-from urllib.error import URLError
 from uuid import uuid4
 
 import pytest
+from course_lib.base import catalogue
+from course_lib.base.catalogue import NAME_OWNER, NO_OWNER, repository, site_url, source_url
+from course_lib.base.env import CourseError, checkout
+from course_lib.base.files import write_text
+from course_lib.base.notebooks import headings, new_cell
 from course_lib.lesson import hosted
 from course_lib.tools import publish
-from course_lib.base.env import CourseError, checkout
-from course_lib.base.catalogue import repository, repository_url, site_url, source_url
+from packaging.requirements import Requirement
 
 ROOT = checkout()
 HOSTS = {"Colab": {"COLAB_RELEASE_TAG": "release"}, "Kaggle": {"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}}
@@ -25,15 +27,10 @@ HOSTS = {"Colab": {"COLAB_RELEASE_TAG": "release"}, "Kaggle": {"KAGGLE_KERNEL_RU
 
 @pytest.fixture
 def world(monkeypatch):
-    "A pretended machine: what it is, whether it has a network, what pip answers; and what the cell did there"
-    state = SimpleNamespace(installed=False, network=True, pip_fails_at=None, pip=[], after=0)
+    "A pretended machine: what it is, what pip answers there; and what the cell did"
+    state = SimpleNamespace(installed=False, pip_fails_at=None, pip=[], after=0)
     for variables in HOSTS.values():
         for name in variables: monkeypatch.delenv(name, raising=False)
-
-    def urlopen(address, timeout):
-        assert timeout <= 60
-        if not state.network: raise URLError("Temporary failure in name resolution")
-        return SimpleNamespace(close=lambda: None)
 
     def run(command, **options):
         state.pip.append(command)
@@ -43,68 +40,127 @@ def world(monkeypatch):
     def after_install(): state.after += 1
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if state.installed else None)
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(hosted, "after_install", after_install)
     state.enter = lambda host: [monkeypatch.setenv(*pair) for pair in HOSTS.get(host, {}).items()]
     return state
 
 
-def run_cell(): exec(compile(publish.set_up(publish.hosted_packages(ROOT)), "set-up", "exec"), {})
+@pytest.fixture
+def owned(monkeypatch): monkeypatch.setattr(catalogue, "repository", lambda root=None: "ada/notes")
 
 
-@pytest.mark.parametrize("host, installed", [("local", False), ("local", True), ("Colab", True), ("Kaggle", True)])
-def test_set_up_does_nothing_where_nothing_is_needed(world, capsys, host, installed):
+@pytest.fixture
+def nobodys(monkeypatch): monkeypatch.setattr(catalogue, "repository", lambda root=None: f"{NO_OWNER}/notes")
+
+
+def run_cell(): exec(compile(publish.set_up(), "set-up", "exec"), {})
+
+
+PLACES = [("local", False), ("local", True), ("Colab", True), ("Kaggle", True)]
+
+
+@pytest.mark.parametrize("owner", ["owned", "nobodys"])
+@pytest.mark.parametrize("host, installed", PLACES)
+def test_set_up_does_nothing_where_nothing_is_needed(world, capsys, request, owner, host, installed):
+    request.getfixturevalue(owner)
     world.enter(host)
-    world.installed, world.network = installed, False
+    world.installed = installed
     run_cell()
     assert (world.pip, world.after, capsys.readouterr().out) == ([], 0, "")
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_set_up_installs_the_tested_versions_then_the_course(world, capsys, host):
+def test_set_up_installs_the_tested_versions_then_the_course(world, owned, capsys, host):
     world.enter(host)
     run_cell()
     packages, course = world.pip
     assert all(command[:4] == [sys.executable, "-m", "pip", "install"] for command in world.pip)
-    pins = dict(word.split("==") for word in packages if "==" in word)
-    assert {"torch", "torchvision", "fastai", "numpy"} <= set(pins)
-    assert not set(pins) & set(publish.KERNEL), "the kernel's own packages stay as they are"
-    tested = (ROOT/"constraints.txt").read_text(encoding="utf-8").splitlines()
-    assert [pin for pin in pins if f"{pin}=={pins[pin]}" not in tested] == []
-    assert course[-1].startswith(repository_url()) and "--no-deps" in course
+    assert packages[-2:] == ["-r", "https://raw.githubusercontent.com/ada/notes/main/hosted.txt"]
+    assert course[-2:] == ["--no-deps", "https://github.com/ada/notes/archive/refs/heads/main.zip"]
     assert world.after == 1 and "once in a session" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_set_up_names_the_switch_where_there_is_no_network(world, host):
-    world.enter(host)
-    world.network = False
-    with pytest.raises(RuntimeError, match="name resolution.*On Kaggle, turn on Settings > Internet"): run_cell()
-    assert (world.pip, world.after) == ([], 0)
-
-
-@pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("fails_at", [1, 2])
-def test_set_up_shows_why_pip_failed(world, host, fails_at):
+def test_set_up_shows_why_pip_failed(world, owned, host, fails_at):
     world.enter(host)
     world.pip_fails_at = fails_at
     with pytest.raises(RuntimeError, match="No matching distribution") as error: run_cell()
+    assert "On Kaggle, turn on Settings > Internet" in str(error.value)
     assert len(str(error.value).splitlines()) < 20, "the last lines, not all of them"
     assert (len(world.pip), world.after) == (fails_at, 0)
 
 
-def test_set_up_needs_nothing_but_python(tmp_path):
-    "In a bare interpreter without the course and with a dead network, it fails at once and says what to switch on"
-    cell = publish.set_up(publish.hosted_packages(ROOT)).replace("https://github.com", "http://127.0.0.1:9")
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", cell], env={**os.environ, **HOSTS["Kaggle"]}, cwd=tmp_path,
-                          capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1 and "turn on Settings > Internet" in done.stderr
+@pytest.mark.parametrize("host", HOSTS)
+def test_without_an_owner_nothing_is_installed(world, nobodys, host):
+    world.enter(host)
+    with pytest.raises(RuntimeError, match="Nothing was installed.*`Repository` of pyproject.toml.*`course sync`"):
+        run_cell()
+    assert (world.pip, world.after) == ([], 0)
+    assert "github" not in publish.set_up(), "no address that belongs to a stranger"
+
+
+def test_set_up_needs_nothing_but_python(owned, tmp_path):
+    "Without the course and with a dead network, the cell and the real pip fail and say what to switch on"
+    hidden = "import importlib.util; importlib.util.find_spec = lambda name: None\n"
+    cell = hidden + re.sub(r"https://[\w.]+", "http://127.0.0.1:9", publish.set_up())
+    done = subprocess.run([sys.executable, "-I", "-c", cell], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+                          env={**os.environ, **HOSTS["Kaggle"], "PIP_RETRIES": "0", "NO_PROXY": "*"})
+    assert done.returncode == 1 and "turn on Settings > Internet" in done.stderr and "hosted.txt" in done.stderr
+
+
+# hosted.txt
+
+HOSTED = {line.name: line
+          for line in map(Requirement, (ROOT/"hosted.txt").read_text(encoding="utf-8").splitlines()[1:])}
+
+
+def test_hosted_versions_are_the_tested_ones():
+    tested = publish.tested_versions(ROOT)
+    pinned = {name: line for name, line in HOSTED.items() if name not in publish.BUILT_FOR_THE_GPU}
+    assert {"fastai", "numpy", "pandas", "gradio"} <= set(pinned)
+    assert {name: str(line.specifier) for name,
+            line in pinned.items()} == {name: f"=={tested[name]}" for name in pinned}
+    assert not set(HOSTED) & set(publish.KERNEL), "the kernel's own packages stay as they are"
+
+
+@pytest.mark.parametrize("name", publish.BUILT_FOR_THE_GPU)
+def test_hosted_pytorch_stays_where_it_is_within_the_range(name):
+    assert HOSTED[name].specifier == Requirement(publish.core_requirements(ROOT)[name]).specifier
+    assert HOSTED[name].specifier.contains(f"{publish.tested_versions(ROOT)[name]}+cu130")
+
+
+@pytest.fixture
+def two_torches(tmp_path):
+    "A folder with wheels of an empty package `torch`, versions 2.10.0+cu130 and 2.15.0, and an environment for them"
+    import zipfile
+    for version in ("2.10.0+cu130", "2.15.0"):
+        info = f"torch-{version}.dist-info"
+        with zipfile.ZipFile(tmp_path/f"torch-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("torch.py", "")
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+            wheel.writestr(f"{info}/WHEEL",
+                           "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path/"venv"], check=True, timeout=60)
+    return tmp_path
+
+
+@pytest.mark.parametrize("range_, kept", [(str(HOSTED["torch"]), True), ("torch>=2.12,<3", False)])
+def test_pip_keeps_what_lies_within_a_range(two_torches, range_, kept):
+    python = next((two_torches/"venv").glob("[bS]*/python*"))
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    offline = ["--isolated", "--no-index", "--find-links", two_torches]
+    subprocess.run([*pip, "install", *offline, "torch==2.10.0+cu130"], check=True, capture_output=True, timeout=60)
+    subprocess.run([*pip, "install", *offline, range_], check=True, capture_output=True, timeout=60)
+    found = subprocess.run([*pip, "freeze"], capture_output=True, text=True, timeout=60).stdout
+    assert ("torch==2.10.0+cu130" in found) == kept and ("torch==2.15.0" in found) != kept
 
 
 # Stamped cells, stripped copies, front page
 
-def cell(kind, name, text, **more): return publish.new_cell(kind, name, text) | more
+def cell(kind, name, text, **more): return new_cell(kind, name, text) | more
 
 
 TITLE = cell("markdown", "title", "# Digits\n\n> Read digits.")
@@ -132,7 +188,7 @@ def test_cells_are_stamped_where_they_are(before, after):
     ("# A\n\n> promise", "# A"), ("prose", ""), ("a # b", ""), ("#no space", ""),
     ("## A\ntext\n### B {#sec-b}", "## A\n\n### B {#sec-b}"), ("```python\n# comment\n```", ""),
     ("~~~\n# comment\n~~~\n# A", "# A"), ("text\n```\n# in\n```\n## out\n```\n# in\n```", "## out")])
-def test_headings(text, kept): assert publish.headings(text) == kept
+def test_headings(text, kept): assert headings(text) == kept
 
 
 def test_a_stripped_copy_holds_headings_and_bare_code():
@@ -146,7 +202,7 @@ def test_a_stripped_copy_holds_headings_and_bare_code():
 @pytest.fixture
 def site(tmp_path):
     for name in ("nbs/a.ipynb", "nbs/images/a.png", "outside.png", "LICENSE", "nbs/solutions/a.ipynb"):
-        publish.write(tmp_path/name, "content")
+        write_text(tmp_path/name, "content")
     return tmp_path
 
 
@@ -216,13 +272,43 @@ def test_another_owner_is_everywhere_after_one_command(copy):
     assert sync_in(copy) == [], "a second run finds nothing to do"
 
 
-TAMPERED = {"README.md": ("| 4 |", "| 5 |"), "nbs/index.qmd": ("title:", "titel:"),
+def test_without_an_owner_no_page_names_an_address(copy):
+    def modules(): return [path.read_text(encoding="utf-8") for path in (copy/"course_lib").rglob("*.py")]
+    rename(copy, NO_OWNER, "notes")
+    sync_in(copy)
+    before = publish.snapshot(copy)
+    assert not any("\nDocs: " in text for text in modules()) and f"{NO_OWNER}.github.io" not in "".join(modules())
+    for name in ("README.md", "nbs/04_mnist.ipynb", "clean/04_mnist.ipynb"):
+        text = before[name].decode()
+        assert NAME_OWNER in text and not re.search(r"colab\.research|kaggle\.com/kernels|codespaces\.new", text)
+    rename(copy, "ada", "notes")
+    sync_in(copy)
+    assert any("\nDocs: https://ada.github.io/notes/lib/base/env.html" in text for text in modules())
+    assert 'Documentation = "https://ada.github.io/notes"' in (copy/"pyproject.toml").read_text(encoding="utf-8")
+    rename(copy, NO_OWNER, "notes")
+    sync_in(copy)
+    assert publish.snapshot(copy) == before
+
+
+def test_nbdev_alone_exports_what_sync_exports(copy):
+    sync_in(copy)
+    before = publish.snapshot(copy)
+    export = "from nbdev import doclinks; doclinks.nbdev_export.__wrapped__()"
+    env = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
+    subprocess.run([sys.executable, "-c", export], cwd=copy, env={**env, "PYTHONPATH": str(copy)}, check=True,
+                   capture_output=True, timeout=120)
+    assert publish.snapshot(copy) == before
+
+
+TAMPERED = {"hosted.txt": ("fastai==", "fastai>="), "README.md": ("| 4 |", "| 5 |"),
+            "nbs/index.qmd": ("title:", "titel:"),
             "course_lib/base/catalogue.py": ("lesson", "lessen"),
             "clean/04_mnist.ipynb": ("the whole lesson", "a lesson"),
             "nbs/04_mnist.ipynb": ("Open in Colab", "Open")}
 
 
 def test_check_names_what_is_out_of_step_and_leaves_it(copy):
+    rename(copy, "ada", "notes")
     sync_in(copy)
     for name, (old, new) in TAMPERED.items():
         text = (copy/name).read_text(encoding="utf-8")

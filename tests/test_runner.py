@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
-from course_lib.tools import runner
+from course_lib.tools import outputs as kept, runner
 from course_lib.base.env import CourseError, checkout
 from course_lib.lesson.results import Run, load_run, save_run
 
@@ -30,7 +30,8 @@ def write_notebook(folder, cells, name="04_mnist"):
     "A notebook with one code cell for each string; a cell of another kind goes in as it is"
     cells = [new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
     path = folder / f"{name}.ipynb"
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "python3"}}), path)
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "python3"}}),
+                   path)
     return path
 
 
@@ -55,7 +56,8 @@ def outputs(path, index):
 
 
 def test_a_line_for_each_cell(tmp_path):
-    path = write_notebook(tmp_path, [new_markdown_cell("# Digits\n## Pixels {#sec-pixels}"), "# first\nx = 3", "", "print(x)"])
+    path = write_notebook(tmp_path,
+                          [new_markdown_cell("# Digits\n## Pixels {#sec-pixels}"), "# first\nx = 3", "", "print(x)"])
     lines = run(path).splitlines()
     assert [line.split(" s  ")[1] for line in lines] == ["1/2  Pixels: x = 3", "2/2  Pixels: print(x)"]
     assert outputs(path, 3) == []
@@ -63,7 +65,8 @@ def test_a_line_for_each_cell(tmp_path):
 
 def test_banner_and_scoreboard_are_shown_as_text(tmp_path):
     cells = ["def start(name): print('mode quick', name)",
-             "class Lesson:\n    def scoreboard(self): return self\n    def __repr__(self): return 'row ours'\n    def _repr_html_(self): return '<b>html</b>'",
+             "class Lesson:\n    def scoreboard(self): return self\n    def __repr__(self): return 'row ours'\n"
+             "    def _repr_html_(self): return '<b>html</b>'",
              "start('04')", "print('hidden')", "Lesson().scoreboard()"]
     printed = run(write_notebook(tmp_path, cells))
     assert "mode quick 04\n" in printed and "row ours\n" in printed
@@ -86,7 +89,8 @@ def test_kernel_is_this_python_in_the_notebooks_folder(tmp_path, monkeypatch):
             "json.dump([sys.executable, os.getcwd(), *map(os.environ.get, names)], open('facts.json', 'w'))")
     run(write_notebook(tmp_path, [code]), mode="full")
     executable, folder, mode, save = json.loads((tmp_path / "facts.json").read_text())
-    assert (Path(executable), Path(folder).resolve(), mode, save) == (Path(sys.executable), tmp_path.resolve(), "full", None)
+    assert (Path(executable), Path(folder).resolve(), mode, save) == (Path(sys.executable), tmp_path.resolve(), "full",
+                                                                      None)
 
 
 def test_cells_marked_for_reading_are_skipped(tmp_path):
@@ -98,12 +102,16 @@ def test_cells_marked_for_reading_are_skipped(tmp_path):
 
 FAILURES = {
     "an error": ("1/0", ["ZeroDivisionError: division by zero", "Traceback"]),
-    "an error of the course": ("from course_lib.base.env import CourseError\nraise CourseError('no data: connect')", ["\nCourseError: no data: connect\n"]),
-    "a long traceback": ("def f(n): return f(n - 1) if n else 1/0\nimport sys; sys.tracebacklimit = 90\nf(40)", ["lines left out", "ZeroDivisionError"]),
+    "an error of the course": ("from course_lib.base.env import CourseError\n"
+                               "raise CourseError('no data: connect')", ["\nCourseError: no data: connect\n"]),
+    "a long traceback": ("def f(n): return f(n - 1) if n else 1/0\nimport sys; sys.tracebacklimit = 90\n"
+                         "f(40)", ["lines left out", "ZeroDivisionError"]),
     "a question to the reader": ("input('name?')", ["StdinNotImplementedError"]),
     "a process that ends": ("import os; os._exit(7)", ["exit status 7"]),
-    "no memory": pytest.param("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", ["SIGKILL", "memory", "--quick"], marks=unix),
-    "a crash": pytest.param("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", ["SIGSEGV", "course doctor"], marks=unix),
+    "no memory": pytest.param("import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+                              ["SIGKILL", "memory", "--quick"], marks=unix),
+    "a crash": pytest.param("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", ["SIGSEGV", "course doctor"],
+                            marks=unix),
 }
 
 
@@ -114,7 +122,8 @@ def test_stops_at_the_first_cell_that_fails(tmp_path, monkeypatch, code, said):
     status, printed = run_named(monkeypatch, [path], mode="quick")
     assert status == 1 and not (tmp_path / "ran").exists() and path.read_bytes() == before
     assert '04_mnist stopped at cell 3 of 4, under "The hard part"' in printed
-    assert "    " + code.splitlines()[-1] in printed and "`course run 04 --quick`" in printed and "jupyter lab" in printed
+    assert "    " + code.splitlines()[-1] in printed and "`course run 04 --quick`" in printed
+    assert "jupyter lab" in printed
     assert all(words in printed for words in said)
 
 
@@ -164,12 +173,14 @@ def test_saved_outputs_are_as_nbdev_cleans_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pyproject.toml").write_text('[tool.nbdev]\nallowed_cell_metadata_keys = ["tags"]\n')
     tagged = new_code_cell("1/0", metadata={"tags": ["skip-execution"], "collapsed": True})
-    path = write_notebook(tmp_path, ["class Thing: pass\nThing()", tagged, "from IPython.display import display, HTML\ndisplay(HTML('<b>ü</b>'))"])
+    path = write_notebook(tmp_path, ["class Thing: pass\nThing()", tagged, "from IPython.display import display, "
+                                                                           "HTML\ndisplay(HTML('<b>ü</b>'))"])
     run(path, save=True)
     saved = path.read_bytes()
     nbdev_clean(path.name)
     assert path.read_bytes() == saved
-    assert outputs(path, 0)[0].data["text/plain"] == "<__main__.Thing>" and outputs(path, 2)[0].data["text/html"] == "<b>ü</b>"
+    assert outputs(path, 0)[0].data["text/plain"] == "<__main__.Thing>"
+    assert outputs(path, 2)[0].data["text/html"] == "<b>ü</b>"
     assert nbformat.read(path, as_version=4).cells[1].metadata == {"tags": ["skip-execution"]}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["04_mnist.ipynb", "pyproject.toml"]
 
@@ -199,7 +210,8 @@ SHOWN = {
     "a script": HTML + "display(HTML('<!-- plot --><script>draw()</script>'))",
     "a figure": HTML + "display(HTML('<img alt=\"\">'))",
     "an object of its own": "class Bar:\n    def _repr_html_(self): return ''\nBar()",
-    "several kinds": HTML + "display({'text/html': '', 'text/plain': '<IPython.core.display.HTML object>', 'image/svg+xml': '<svg/>'}, raw=True)",
+    "several kinds": HTML + "display({'text/html': '', 'text/plain': '<IPython.core.display.HTML object>', "
+                            "'image/svg+xml': '<svg/>'}, raw=True)",
     "numbers": HTML + "display({'application/json': [1, 2], 'text/plain': '[1, 2]'}, raw=True)",
 }
 
@@ -221,7 +233,7 @@ def test_outputs_that_show_something_are_saved(tmp_path, code):
 @pytest.mark.parametrize("lesson", sorted((checkout()/"nbs").glob("[0-9][0-9]_*.ipynb")), ids=lambda path: path.stem)
 def test_lessons_keep_no_output_that_shows_nothing(lesson):
     cells = json.loads(lesson.read_text(encoding="utf-8"))["cells"]
-    assert [cell["id"] for cell in cells for output in cell.get("outputs", []) if runner.shows_nothing(output)] == []
+    assert [cell["id"] for cell in cells for output in cell.get("outputs", []) if kept.shows_nothing(output)] == []
 
 
 
@@ -243,11 +255,11 @@ def test_outputs_that_name_this_machine_are_refused(tmp_path, code):
 
 @pytest.mark.parametrize("text", ["~/.fastai/data/x", "a" + str(Path.home()), str(Path.home()) + "like", "data/mnist"])
 def test_what_is_no_folder_of_this_machine(text):
-    assert runner.named_folder(text) is None
+    assert kept.named_folder(text) is None
 
 
 def test_a_large_output_is_searched_at_once():
-    assert runner.named_folder("x" * 4_000_000 + " " + str(Path.home())) == ("the home folder", str(Path.home()))
+    assert kept.named_folder("x" * 4_000_000 + " " + str(Path.home())) == ("the home folder", str(Path.home()))
 
 
 def test_an_edit_made_during_the_run_stays(tmp_path):
@@ -310,12 +322,12 @@ def test_a_full_disk_leaves_the_notebook_as_it_was(tmp_path, monkeypatch, code):
     def refuse(source, target): raise OSError(code, os.strerror(code))
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(CourseError, match=f"could not be written.*{os.strerror(code)}"):
-        runner.keep_outputs(nbformat.read(path, as_version=4), path, before)
+        kept.keep_outputs(nbformat.read(path, as_version=4), path, before)
     assert path.read_text() == before and [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("root, tool, said", [(None, True, "installed copy"), (Path(), False, "pip install")])
 def test_saving_is_refused_before_the_run(monkeypatch, root, tool, said):
     monkeypatch.setattr(runner, "checkout", lambda: root)
-    monkeypatch.setattr(runner.importlib.util, "find_spec", lambda name: object() if tool else None)
+    monkeypatch.setattr(kept.importlib.util, "find_spec", lambda name: object() if tool else None)
     with pytest.raises(CourseError, match=said): runner.run_lessons(["04"], "full", True)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -358,7 +357,7 @@ get.get_data("adult_sample")
 def test_killed_while_unpacking(web_mirror, home):
     process = subprocess.Popen([sys.executable, "-c", STOPS_HALF_WAY], stdout=subprocess.PIPE, text=True)
     try: assert process.stdout.readline() == "half-way\n"
-    finally: process.send_signal(signal.SIGKILL); process.wait(10)
+    finally: process.kill(); process.wait(10)
     assert len(list(home.glob(".adult_sample.*.unpacking"))) == 1 and not data_path("adult_sample").exists()
     assert locate("adult_sample").kind == "mirror"
     assert (get_data("adult_sample")/"adult.csv").is_file()
