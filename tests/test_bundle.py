@@ -205,7 +205,9 @@ def test_the_folder(bundle):
 
 
 def test_no_path_of_this_machine_is_in_it(bundle):
-    for file in bundle.iterdir():
+    files = sorted(bundle.iterdir())
+    assert {"README.md", "bundle.json", "model.onnx"} <= {file.name for file in files}
+    for file in files:
         content = file.read_bytes()
         for text in (str(bundle.parent), os.path.expanduser("~") + os.sep, "site-packages", ".py\"", "stack_trace"):
             assert text.encode() not in content, (file.name, text)

@@ -140,8 +140,13 @@ def test_training_leaves_the_model_ready_for_use():
     torch.manual_seed(0)
     xs, ys = torch.randn(64, 1, 28, 28), torch.randint(0, 2, (64,))
     model = mnist.train_one_cycle(mnist.small_cnn(), xs, ys, epochs=1, batch_size=32)
+<<<<<<< HEAD
     assert not model.training and torch.equal(model(xs[:1]), model(xs)[:1]) or torch.allclose(model(xs[:1]),
         model(xs)[:1], atol=1e-5)
+=======
+    assert not model.training
+    with torch.no_grad(): torch.testing.assert_close(model(xs[:1]), model(xs)[:1], rtol=0, atol=1e-5)
+>>>>>>> h-tests
 
 
 def test_diverging_training_says_what_to_do():
@@ -175,8 +180,7 @@ def test_medians_of_the_last_full_run(run, key, least):
 @pytest.mark.parametrize("key", [key for key in published("04_mnist") if key.startswith(("M1-", "M2-"))])
 def test_figures_without_chance_equal_the_published(run, key):
     [figure] = measured(run, key)
-    assert f"{figure.value:.4f}".rstrip("0").rstrip(".") == published()[key].value.rstrip("0").rstrip(".") if "." in published()[key].value \
-        else str(figure.value) == published()[key].value
+    assert round(figure.value, 4) == float(published()[key].value)
 
 
 def test_the_small_network_is_as_good_and_ten_times_as_fast(run):

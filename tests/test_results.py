@@ -18,7 +18,7 @@ def run():
 
 def test_published_table_is_sound():
     table = results.published()
-    assert all(key.startswith(f"{row.id}-") for key, row in table.items())
+    assert table and all(key.startswith(f"{row.id}-") for key, row in table.items())
     assert all(re.fullmatch(r"-?\d+(\.\d+)?", row.value) and row.source for row in table.values())
 
 

@@ -47,7 +47,7 @@ def test_the_menu_holds_every_page_once():
 
 def test_the_menu_numbers_the_lessons():
     texts = {target: text for section, target, text in menu() if section == "Lessons"}
-    assert list(texts) == [f"{info.id}.ipynb" for info in lessons()]
+    assert texts and list(texts) == [f"{info.id}.ipynb" for info in lessons()]
     for info in lessons(): assert texts[f"{info.id}.ipynb"].startswith(f"{info.number}. ")
 
 
@@ -56,7 +56,8 @@ def test_the_workshop_is_listed_in_reading_order():
     for section, target, _ in menu():
         if section == "The workshop": rooms.setdefault(Path(target).parent.as_posix(), []).append(Path(target).name)
     assert set(rooms) == {f"lib/{path.name}" for path in (NBS/"lib").iterdir() if path.is_dir()}
-    for names in rooms.values(): assert [int(name[:2]) for name in names] == list(range(len(names)))
+    numbers = {room: [int(name[:2]) for name in names] for room, names in rooms.items()}
+    assert rooms and numbers == {room: list(range(len(names))) for room, names in rooms.items()}
 
 
 def test_quarto_finds_its_settings_and_files():
@@ -270,6 +271,11 @@ def outputs(path):
     "Every output of a notebook with the source of its cell"
     cells = json.loads((ROOT/path).read_text(encoding="utf-8"))["cells"]
     return [("".join(cell["source"]), output) for cell in cells for output in cell.get("outputs", [])]
+
+
+@pytest.mark.parametrize("lesson", [info.id for info in lessons()])
+def test_lessons_show_what_they_give_and_copies_do_not(lesson):
+    assert outputs(f"nbs/{lesson}.ipynb") and not outputs(f"clean/{lesson}.ipynb")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS)

@@ -64,6 +64,9 @@ def source_words(
     source = find(name)
     return f"from the {source.kind}{' (only a part of the set)' if source.part else ''}"
 
+# %% ../../nbs/lib/lesson/01_start.ipynb #seed-const
+SEED = 42 # For Python, NumPy and PyTorch
+
 # %% ../../nbs/lib/lesson/01_start.ipynb #c77f17e6
 class Lesson:
     "A running lesson: its mode, its data, and what it has measured"
@@ -71,13 +74,12 @@ class Lesson:
         info:LessonInfo|DiveInfo, # Facts about the lesson
         mode:str,        # 'quick' or 'full'
         why:str="",      # The reason for that mode, in words
-        seed:int=42,     # Seed set at the start
         find=None,       # Says where a set would come from; a new `Locator` by default
     ):
-        self.info, self.mode, self.why, self.seed, self.find = info, mode, why, seed, find or Locator()
+        self.info, self.mode, self.why, self.seed, self.find = info, mode, why, SEED, find or Locator()
         self.full = mode == "full"
         self.device = pick_device()
-        self.run = new_run(info.path, mode, seed)
+        self.run = new_run(info.path, mode, SEED)
         self.started = time.perf_counter()
 
     @property
@@ -180,14 +182,13 @@ def details(self:Lesson) -> dict: # lesson, mode, why, device, data (one entry a
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #94e6cb49
 def start(
-    name:str,    # Page, as in '04_mnist', '04', 'mnist' or 'dives/01_is_it_real'
-    seed:int=42, # For Python, NumPy and PyTorch
+    name:str, # Page, as in '04_mnist', '04', 'mnist' or 'dives/01_is_it_real'
 ) -> Lesson: # What the rest of the lesson asks for data and tells figures
     "Set a lesson up: mode, device, seed; print two lines; raises `CourseError` where it cannot run as asked"
     info, find = find_page(name), Locator()
     quiet()
     mode, why = decide_mode(info, find)
-    lesson = Lesson(info, mode, why, seed, find)
+    lesson = Lesson(info, mode, why, find)
     print(banner(lesson))
-    seed_everything(seed)
+    seed_everything(lesson.seed)
     return lesson
