@@ -49,8 +49,10 @@ def make_learner(
     from fastai.vision.data import ImageDataLoaders
     from fastai.vision.learner import vision_learner
     batch_tfms = [*aug_transforms(), Normalize.from_stats(*imagenet_stats)]
-    dls = ImageDataLoaders.from_name_func(folder, sorted(folder.glob("*.jpg")), label_func=lambda name: name.split("_")[0], seed=1,
-                                          bs=16, num_workers=0, item_tfms=Resize(SIZE), batch_tfms=batch_tfms, device="cpu")
+    dls = ImageDataLoaders.from_name_func(folder, sorted(folder.glob("*.jpg")),
+                                          label_func=lambda name: name.split("_")[0], seed=1,
+                                          bs=16, num_workers=0, item_tfms=Resize(SIZE), batch_tfms=batch_tfms,
+                                          device="cpu")
     learn = vision_learner(dls, network, pretrained=False)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
     return learn
@@ -79,7 +81,8 @@ def show_parts(
     for name, predictor in predictors.items():
         pixels, opened = predictor.pixels(picture)[None], open_picture(picture, enough=predictor.enough)
         parts = {"decode": partial(open_picture, picture, enough=predictor.enough),
-                 "fit": partial(resize_picture, opened, predictor.size, predictor.method), "network": partial(predictor.run, pixels)}
+                 "fit": partial(resize_picture, opened, predictor.size, predictor.method),
+                 "network": partial(predictor.run, pixels)}
         seconds = seconds_of([(part, run, None) for part, run in parts.items()])
         times = "".join(f"{part:>10}{taken*1000:8.2f} ms" for part, taken in zip(parts, seconds, strict=True))
         print(f"  {name:36}{times}")
@@ -91,7 +94,8 @@ def check_answers(
 ):
     "End the program where the exported network answers differently"
     with learn.no_bar(): expected = learn.get_preds(dl=learn.dls.test_dl(pictures))[0].numpy()
-    answers = np.array([[answer.probabilities[name] for name in exact.vocab] for answer in exact.predict_batch(pictures)])
+    answers = np.array([[answer.probabilities[name] for name in exact.vocab]
+                        for answer in exact.predict_batch(pictures)])
     difference = np.abs(answers - expected).max()
     print(f"largest difference from fastai on {len(pictures)} pictures: {difference:.1e}")
     if difference > 1e-4: sys.exit("The exported network gives other answers than the learner")
@@ -108,13 +112,15 @@ def compare_network(
     learn, pictures = make_learner(network, folder/"pictures"), sorted((folder/"pictures").glob("*.jpg"))
     bundle = export_bundle(learn, folder/name)
     small = quantize_bundle(bundle, folder/f"{name}, 8 bits", pictures)
-    exact, rounded, reduced, both = (load_bundle(place, threads=1, reduced=less) for less in (False, True) for place in (bundle, small))
+    exact, rounded, reduced, both = (load_bundle(place, threads=1, reduced=less) for less in (False, True)
+                                     for place in (bundle, small))
     check_answers(learn, exact, pictures)
     camera = files["camera picture"]
     print(f"cost of 8 bits: {compare_bundles(exact, rounded, pictures[1::2])}")
     print(f"cost of reduced decoding: {compare_bundles(exact, reduced, [camera])}")
     chosen = {"web picture": ({"bundle": exact, "bundle, 8 bits": rounded}, least),
-              "camera picture": ({"bundle": exact, "bundle, reduced decoding": reduced, "bundle, reduced decoding, 8 bits": both}, CAMERA_CLAIM)}
+              "camera picture": ({"bundle": exact, "bundle, reduced decoding": reduced,
+                                  "bundle, reduced decoding, 8 bits": both}, CAMERA_CLAIM)}
     holds = []
     for kind, (predictors, claim) in chosen.items():
         print(f"{kind}, {files[kind].stat().st_size/1e6:.2f} MB")
@@ -131,7 +137,8 @@ def main() -> int: # Exit status: 0 where all claims hold
         folder = Path(temporary)
         (folder/"pictures").mkdir()
         for number in range(64):
-            (folder/"pictures"/f"{('dark', 'bright')[number % 2]}_{number}.jpg").write_bytes(draw_jpeg((360, 270), number, number % 2))
+            (folder/"pictures"/f"{('dark', 'bright')[number % 2]}_{number}.jpg").write_bytes(draw_jpeg((360, 270),
+                number, number % 2))
         files = {name: folder/f"{name}.jpg" for name in PICTURES}
         for name, size in PICTURES.items(): files[name].write_bytes(draw_jpeg(size, 0, 1))
         claims = [compare_network(name, network, least, folder, files) for name, (network, least) in NETWORKS.items()]

@@ -55,7 +55,8 @@ def report_tables() -> None:
                lambda: titanic_workbook(passengers, Path(folder)/"titanic.xlsx", gaps="fill"))
     source, timm_results = find_set("timm_results")
     accuracy, speed = (read_table(timm_results, which) for which in ("accuracy", "speed"))
-    report(f"merge the tables ({source}: {len(accuracy):,} and {len(speed):,} rows)", lambda: merge_tables(accuracy, speed))
+    report(f"merge the tables ({source}: {len(accuracy):,} and {len(speed):,} rows)",
+           lambda: merge_tables(accuracy, speed))
 
 def main() -> int: # Exit status: 0 where all claims hold
     "Compare the ways to multiply, then report the tables"
@@ -63,9 +64,11 @@ def main() -> int: # Exit status: 0 where all claims hold
     torch.set_num_threads(1) # these matrices are too small to share
     pictures, neurons = torch.randn(5, 784), torch.randn(784, 10)
     multiplying = ways_to_multiply(pictures, neurons)
-    print(f"{tuple(pictures.shape)} times {tuple(neurons.shape)}; {device_name()}, one thread; fastest of {ROUNDS} rounds")
+    print(f"{tuple(pictures.shape)} times {tuple(neurons.shape)}; {device_name()}, one thread; fastest of {ROUNDS} "
+          f"rounds")
     for name, multiply, _ in multiplying:
-        if not torch.allclose(multiply(), pictures@neurons, atol=1e-3): sys.exit(f"{name} gives another product than `@`")
+        if not torch.allclose(multiply(), pictures@neurons, atol=1e-3):
+            sys.exit(f"{name} gives another product than `@`")
     holds = compare(multiplying)
     report_tables()
     return 0 if holds else 1

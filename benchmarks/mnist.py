@@ -33,7 +33,8 @@ def ways_to_read(
 ) -> list[Way]: # The usual way first
     "From files to one tensor"
     from fastai.torch_core import tensor
-    return [("read: [tensor(Image.open(o)) for o in files]", lambda: torch.stack([tensor(Image.open(o)) for o in files]), None),
+    return [("read: [tensor(Image.open(o)) for o in files]",
+             lambda: torch.stack([tensor(Image.open(o)) for o in files]), None),
             ("read: decode_images", lambda: decode_images(files), None),
             ("read: read_images, from its cache", lambda: read_images(files, cache), 5.)]
 
@@ -45,7 +46,8 @@ def ways_through_an_epoch(
     from fastai.data.load import DataLoader as FastaiLoader
     from torch.utils.data import DataLoader
     pairs = list(zip(xs, ys, strict=True))
-    fastai_loader, torch_loader = FastaiLoader(pairs, bs=BATCH_SIZE, shuffle=True), DataLoader(pairs, BATCH_SIZE, shuffle=True)
+    fastai_loader, torch_loader = FastaiLoader(pairs, bs=BATCH_SIZE, shuffle=True), DataLoader(pairs, BATCH_SIZE,
+        shuffle=True)
     def epoch_from(make_batches):
         model = nn.Linear(xs.shape[1], 1)
         return lambda: fit(model, BasicOptimizer(model.parameters(), 0.1), mnist_loss, make_batches, epochs=1)

@@ -54,7 +54,8 @@ def running(
                                env=os.environ | {"GRADIO_SERVER_PORT": str(port)}, stdout=subprocess.DEVNULL)
     try:
         while not answers(f"http://127.0.0.1:{port}{ready}"):
-            if process.poll() is not None or time.perf_counter() - started > 120: raise SystemExit("The server did not start.")
+            if process.poll() is not None or time.perf_counter() - started > 120:
+                raise SystemExit("The server did not start.")
             time.sleep(0.05)
         yield f"http://127.0.0.1:{port}", time.perf_counter() - started
     finally:
@@ -117,8 +118,10 @@ def load_gradio(
         results = sum(pool.map(partial(gradio_client, url, photos), range(CLIENTS)), [])
     seconds, waits = time.perf_counter() - started, sorted(wait for _, _, wait in results)
     answered, right = (sum(result[place] for result in results) for place in (0, 1))
-    print(f"Gradio app, {CLIENTS} clients x {REQUESTS} requests: {answered} of {len(results)} answered, {answered - right} wrong, "
-          f"{len(results)/seconds:.1f} a second; a request takes {waits[len(waits)//2]:.1f} s, {waits[int(len(waits)*0.95)]:.1f} s at the 95th percentile")
+    print(f"Gradio app, {CLIENTS} clients x {REQUESTS} requests: {answered} of {len(results)} answered, "
+          f"{answered - right} wrong, "
+          f"{len(results)/seconds:.1f} a second; a request takes {waits[len(waits)//2]:.1f} s, "
+          f"{waits[int(len(waits)*0.95)]:.1f} s at the 95th percentile")
     return right == len(results)
 
 def right_answers(
@@ -127,7 +130,8 @@ def right_answers(
     "Photos, and what the predictor says to them without a server"
     said = "import sys; from predictor import load_bundle; print(load_bundle('bundle').predict(sys.stdin.buffer.read()).label)"
     photos = [photo(colour) for colour in COLOUR_CLASSES]
-    return {subprocess.run([sys.executable, "-c", said], cwd=folder, input=content, capture_output=True, check=True).stdout.decode().strip(): content
+    return {subprocess.run([sys.executable, "-c", said], cwd=folder, input=content, capture_output=True,
+                           check=True).stdout.decode().strip(): content
             for content in photos}
 
 def main() -> int: # Exit status: 0 where no request was lost or answered wrongly
@@ -137,13 +141,16 @@ def main() -> int: # Exit status: 0 where no request was lost or answered wrongl
         bundle = Path(sys.argv[1]) if len(sys.argv) > 1 else colour_bundle(Path(name)/"bundle")
         folder = make_gradio_app(bundle, Path(name)/"app")
         photos = right_answers(folder)
-        print(f"{(bundle/'model.onnx').stat().st_size/2**20:.1f} MiB of model, photos of {PHOTO[0]}x{PHOTO[1]}, {usable_cores()} cores")
-        command = ["-m", "uvicorn", "--factory", "server:create_app", "--port", "{port}", "--log-level", "warning", "--workers"]
+        print(f"{(bundle/'model.onnx').stat().st_size/2**20:.1f} MiB of model, photos of {PHOTO[0]}x{PHOTO[1]}, "
+              f"{usable_cores()} cores")
+        command = ["-m", "uvicorn", "--factory", "server:create_app", "--port", "{port}", "--log-level", "warning",
+                   "--workers"]
         ways:list[tuple[str, Callable, None]] = []
         for workers in (1, 2):
             url, seconds = servers.enter_context(running([*command, str(workers)], folder, "/health"))
             print(f"server with {workers} worker{'s' if workers > 1 else ''}: starts in {seconds:.1f} s")
-            ways.append((f"{PHOTOS} photos, {workers} worker{'s' if workers > 1 else ''}", partial(load_server, url, photos), None))
+            ways.append((f"{PHOTOS} photos, {workers} worker{'s' if workers > 1 else ''}",
+                         partial(load_server, url, photos), None))
         print(f"fastest of {ROUNDS} rounds")
         compare(ways)
         url, seconds = servers.enter_context(running(["app.py"], folder, "/config"))

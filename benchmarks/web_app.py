@@ -56,7 +56,8 @@ def agreement(
     predictor = load_bundle(bundle)
     truths = [predictor.predict(picture) for picture in pictures]
     same = sum(truth.label == answer["label"] for truth, answer in zip(truths, found, strict=True))
-    off = max(abs(truth.probabilities[answer["label"]] - answer["probability"]) for truth, answer in zip(truths, found, strict=True))
+    off = max(abs(truth.probabilities[answer["label"]] - answer["probability"]) for truth,
+              answer in zip(truths, found, strict=True))
     print(f"{same} of {len(pictures)} labels are Python's; the largest difference of a probability is {off:.1e}")
     return same == len(pictures) and off <= MOST_OFF
 

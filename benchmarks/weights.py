@@ -19,7 +19,8 @@ from course_lib.data.sets import get_data, provenance
 from course_lib.data.weights import NETWORK, frozen_features, pretrained
 
 FOLDS, SEEDS = 5, (42, 43, 44)
-LINEAR = {"logistic regression": LogisticRegression(max_iter=2000), "linear discriminant": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+LINEAR = {"logistic regression": LogisticRegression(max_iter=2000),
+          "linear discriminant": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
           "5 nearest neighbours": KNeighborsClassifier(5, metric="cosine")}
 
 class HoldNorms(Callback):
@@ -47,9 +48,12 @@ def named_rightly(files):
     "Top-1 and top-5 among ImageNet's thousand kinds, for the breeds that are among them"
     kinds = [timm.data.ImageNetInfo().index_to_description(number).lower() for number in range(1000)]
     plain = lambda text: text.lower().replace("-", " ").replace("_", " ")
-    synonyms = {"german shorthaired": "german short haired pointer", "wheaten terrier": "soft coated wheaten terrier", "scottish terrier": "scotch terrier",
-                "english cocker spaniel": "cocker spaniel", "staffordshire bull terrier": "staffordshire bullterrier", "persian": "persian cat",
-                "siamese": "siamese cat", "egyptian mau": "egyptian cat", "american pit bull terrier": "american staffordshire terrier"}
+    synonyms = {"german shorthaired": "german short haired pointer", "wheaten terrier": "soft coated wheaten terrier",
+                "scottish terrier": "scotch terrier",
+                "english cocker spaniel": "cocker spaniel", "staffordshire bull terrier": "staffordshire bullterrier",
+                "persian": "persian cat",
+                "siamese": "siamese cat", "egyptian mau": "egyptian cat",
+                "american pit bull terrier": "american staffordshire terrier"}
     number = {}
     for breed in {file.name.rsplit("_", 1)[0] for file in files}:
         wanted = synonyms.get(plain(breed), plain(breed))
@@ -60,7 +64,8 @@ def named_rightly(files):
     with torch.inference_mode(): scores = head(torch.from_numpy(frozen_features(pretrained(NETWORK), known)))
     targs = torch.tensor([number[file.name.rsplit("_", 1)[0]] for file in known])
     right = scores.topk(5).indices == targs[:, None]
-    print(f"{len(known)} photographs of {len(number)} breeds that ImageNet knows: top-1 {right[:, 0].float().mean():.3f}, top-5 {right.any(1).float().mean():.3f}")
+    print(f"{len(known)} photographs of {len(number)} breeds that ImageNet knows: top-1 "
+          f"{right[:, 0].float().mean():.3f}, top-5 {right.any(1).float().mean():.3f}")
 
 def linear_errors(words, files, labels):
     "A linear model on frozen features, five folds for each seed"
@@ -69,8 +74,11 @@ def linear_errors(words, files, labels):
     print(f"{words}: {len(files)} photographs, features in {time.perf_counter() - began:.1f} s (0 where they were kept)")
     for name, model in LINEAR.items():
         began = time.perf_counter()
-        errors = [1 - cross_val_score(model, feats, labels, cv=StratifiedKFold(FOLDS, shuffle=True, random_state=seed)).mean() for seed in SEEDS]
-        print(f"  {name:36} error {np.mean(errors):.4f} +- {np.std(errors):.4f}, a fit {(time.perf_counter() - began)/FOLDS/len(SEEDS):.2f} s", flush=True)
+        errors = [1 - cross_val_score(model, feats, labels,
+                                      cv=StratifiedKFold(FOLDS, shuffle=True, random_state=seed)).mean()
+                                      for seed in SEEDS]
+        print(f"  {name:36} error {np.mean(errors):.4f} +- {np.std(errors):.4f}, a fit "
+              f"{(time.perf_counter() - began)/FOLDS/len(SEEDS):.2f} s", flush=True)
 
 def tuned_errors(files, labels, size=192):
     "Fine-tuning, one fold after the other, each with its own seed"
@@ -86,7 +94,8 @@ def tuned_errors(files, labels, size=192):
             learn = vision_learner(dls, pretrained(NETWORK), metrics=error_rate, train_bn=train_bn, cbs=callback)
             with learn.no_bar(), learn.no_logging(): fit(learn)
             with learn.no_bar(): errors.append(learn.validate()[1])
-        print(f"  {name:36} error {np.mean(errors):.4f} +- {np.std(errors):.4f}, {(time.perf_counter() - began)/FOLDS:.0f} s a fold", flush=True)
+        print(f"  {name:36} error {np.mean(errors):.4f} +- {np.std(errors):.4f}, "
+              f"{(time.perf_counter() - began)/FOLDS:.0f} s a fold", flush=True)
 
 def main():
     quiet()

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fastai.vision.all import BnFreeze, DataLoaders, Learner, RandTransform, TensorImage, error_rate, get_image_files, vision_learner
+from fastai.vision.all import (
+    BnFreeze, DataLoaders, Learner, RandTransform, TensorImage, error_rate, get_image_files, vision_learner)
 from PIL import Image, ImageFilter
 
 from .base.env import CourseError, did_you_mean
@@ -119,7 +120,8 @@ def train_pictures(
 # %% ../nbs/02_deployment.ipynb #held-out
 def held_out_probabilities(
     files,               # Pictures
-    train:Callable,      # From a list of files and a list of held-out positions to a trained Learner with these as its validation part
+    # From a list of files and a list of held-out positions to a trained Learner with these as its validation part
+    train:Callable,
     folds:int=5,         # Models to train
     seed:int=42,         # Which picture belongs to which fold
 ) -> np.ndarray: # A row of probabilities for each picture, in the order of `files`
@@ -181,7 +183,8 @@ def wait_for(
         try:
             with urllib.request.urlopen(address, timeout=2): return passed
         except OSError: time.sleep(0.1)
-    raise CourseError(f"{address} does not answer after {passed:.0f} s. Start the server in a terminal to see what it says.")
+    raise CourseError(f"{address} does not answer after {passed:.0f} s. Start the server in a terminal to see what it "
+                      f"says.")
 
 # %% ../nbs/02_deployment.ipynb #time-calls
 def median_times(

@@ -18,10 +18,12 @@ def classify_upload(
     value,         # `FileUpload.value`: a tuple with one dict or more, newest last
 ) -> dict[str, float]: # {class: probability}, most likely first
     "What a model says of an uploaded picture; raises `CourseError` for nothing, or for what is no picture"
-    if not value: raise CourseError("No picture was uploaded. Click the button, choose a file, and run this cell again.")
+    if not value:
+        raise CourseError("No picture was uploaded. Click the button, choose a file, and run this cell again.")
     upload = value[-1]
     try: picture = PILImage.create(bytes(upload["content"]))
-    except OSError as error: raise CourseError(f"{upload['name']} is no picture that can be read. Try a JPEG or PNG file.") from error
+    except OSError as error:
+        raise CourseError(f"{upload['name']} is no picture that can be read. Try a JPEG or PNG file.") from error
     turn = turn_needed(picture) # A phone may store a picture lying on its side
     *_, probabilities = learn.predict((picture if turn is None else picture.transpose(turn)).convert("RGB"))
     pairs = zip(learn.dls.vocab, probabilities.tolist(), strict=True)
@@ -35,7 +37,8 @@ def draw_flow(
 ) -> None:
     "Boxes and arrows: the programs in them blue, what goes in and comes out grey"
     for start, end, *bend in arrows:
-        style = dict(arrowstyle="-|>", color="grey", shrinkA=32, shrinkB=36, connectionstyle=f"arc3,rad={bend[0] if bend else 0}")
+        style = dict(arrowstyle="-|>", color="grey", shrinkA=32, shrinkB=36,
+                     connectionstyle=f"arc3,rad={bend[0] if bend else 0}")
         ax.annotate("", xy=boxes[end], xytext=boxes[start], arrowprops=style)
     for name, (x, y) in boxes.items():
         is_program = name in ("program", "model", "trained\nmodel")
@@ -71,7 +74,8 @@ def first_convolution(
     from torch import nn
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d): return layer
-    raise CourseError(f"{type(model).__name__} has no convolution. Give it a model for pictures, such as `learn.model`.")
+    raise CourseError(f"{type(model).__name__} has no convolution. "
+                      "Give it a model for pictures, such as `learn.model`.")
 
 def filter_pictures(
     layer, # `nn.Conv2d` with three input channels
@@ -105,7 +109,8 @@ def spectrogram(
     import torch
     sound = torch.as_tensor(sound, dtype=torch.float32)
     if sound.ndim != 1 or len(sound) < window:
-        raise CourseError(f"A spectrogram needs one row of at least {window} numbers, and this has shape {tuple(sound.shape)}.")
+        raise CourseError(f"A spectrogram needs one row of at least {window} numbers, and this has shape "
+                          f"{tuple(sound.shape)}.")
     spectrum = torch.stft(sound, window, hop_length=window//2, window=torch.hann_window(window), return_complex=True)
     return 20*spectrum.abs().clamp(min=1e-3).log10()
 
@@ -117,7 +122,8 @@ def gramian_field(
     import numpy as np
     series = np.asarray(series, dtype=float)
     if series.ndim != 1 or len(series) < 2 or np.ptp(series) == 0 or not np.isfinite(series).all():
-        raise CourseError(f"A Gramian field needs a row of finite numbers that are not all the same; this has shape {series.shape}.")
+        raise CourseError(f"A Gramian field needs a row of finite numbers that are not all the same; this has shape "
+                          f"{series.shape}.")
     angle = np.arccos(np.clip(2*(series - series.min())/np.ptp(series) - 1, -1, 1))
     return np.cos(angle[:, None] + angle)
 
@@ -135,7 +141,8 @@ def draw_track(
     fine = np.linspace(t[0], t[-1], 20*size)
     columns, rows = (((np.interp(fine, t, v) - v.min())/span*(size - 1)).round().astype(int) for v in (x, y))
     speed = np.hypot(np.diff(x), np.diff(y))/np.diff(t)
-    pace = (speed/speed.max())[np.searchsorted(t, fine[1:], side="left") - 1] if speed.max() else np.zeros(len(fine) - 1)
+    pace = (speed/speed.max())[np.searchsorted(t, fine[1:],
+                                               side="left") - 1] if speed.max() else np.zeros(len(fine) - 1)
     picture = np.zeros((size, size, 3))
     picture[rows[1:], columns[1:]] = np.stack([pace, 0.2 + 0.5*(1 - pace), 1 - pace], -1)
     return picture

@@ -26,15 +26,19 @@ def decode_images(
 ) -> Tensor: # Shape (pictures, rows, columns), type uint8, in the order of `files`
     "Read grey pictures into one tensor; raises `CourseError` naming a file that is no picture or has another size"
     files, pixels = [Path(file) for file in files], None
-    if not files: raise CourseError("There are no files to read. Is the folder's name right, and does it hold pictures?")
+    if not files:
+        raise CourseError("There are no files to read. Is the folder's name right, and does it hold pictures?")
     for number, file in enumerate(files):
         try:
-            with Image.open(file) as picture: shades = np.asarray(picture if picture.mode == "L" else picture.convert("L"))
+            with Image.open(file) as picture:
+                shades = np.asarray(picture if picture.mode == "L" else picture.convert("L"))
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise CourseError(f"{file.name} cannot be read as a picture ({type(error).__name__}). Delete it, or fetch the set again.") from error
+            raise CourseError(f"{file.name} cannot be read as a picture ({type(error).__name__}). Delete it, or fetch "
+                              f"the set again.") from error
         if pixels is None: pixels = np.empty((len(files), *shades.shape), np.uint8)
         if shades.shape != pixels.shape[1:]:
-            raise CourseError(f"{file.name} has {shades.shape} pixels and {files[0].name} has {pixels.shape[1:]}. Resize them to one size first.")
+            raise CourseError(f"{file.name} has {shades.shape} pixels and {files[0].name} has {pixels.shape[1:]}. "
+                              f"Resize them to one size first.")
         pixels[number] = shades
     return torch.from_numpy(pixels)
 
@@ -113,7 +117,8 @@ class BasicOptimizer:
         lr:float, # Learning rate
     ):
         self.params, self.lr = list(params), lr
-        if not self.params: raise CourseError("The optimizer got no parameters. Pass `model.parameters()` of a model that has some.")
+        if not self.params:
+            raise CourseError("The optimizer got no parameters. Pass `model.parameters()` of a model that has some.")
 
     @torch.no_grad()
     def step(self):
@@ -143,7 +148,8 @@ def fit(
             optimizer.zero_grad()
             after_step()
         if not loss.isfinite():
-            raise CourseError(f"The loss became {loss.item()} in epoch {epoch+1}: the learning rate is probably too high.")
+            raise CourseError(f"The loss became {loss.item()} in epoch {epoch+1}: the learning rate is probably too "
+                              f"high.")
 
 # %% ../nbs/04_mnist.ipynb #simple-net
 def simple_net(
@@ -173,7 +179,8 @@ def small_cnn(
     dropout:float=0., # Share of the last activations that is dropped in training
 ) -> nn.Sequential: # (n, 1, 28, 28) to (n, n_out) logits
     "Four convolutions and a linear layer, for 28 by 28 pictures"
-    blocks = [conv_block(n_in, n, kernel) for n_in, n, kernel in zip((1, *channels[:-1]), channels, kernels, strict=True)]
+    blocks = [conv_block(n_in, n, kernel) for n_in, n,
+              kernel in zip((1, *channels[:-1]), channels, kernels, strict=True)]
     return nn.Sequential(*blocks, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels[-1]*2*2, n_out))
 
 # %% ../nbs/04_mnist.ipynb #train-one-cycle

@@ -13,10 +13,14 @@ from urllib.request import Request, urlopen
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0")
-KEYS = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, ""), "Escape": (27, ""), "Delete": (46, ""), "Backspace": (8, ""),
-        "ArrowLeft": (37, ""), "ArrowUp": (38, ""), "ArrowRight": (39, ""), "ArrowDown": (40, "")} # {key: (code, text it types)}
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
+         "--remote-debugging-port=0")
+KEYS = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, ""), "Escape": (27, ""), "Delete": (46, ""),
+        "Backspace": (8, ""),
+        "ArrowLeft": (37, ""), "ArrowUp": (38, ""), "ArrowRight": (39, ""),
+        "ArrowDown": (40, "")} # {key: (code, text it types)}
 
 
 class Page:
@@ -49,11 +53,13 @@ class Page:
         "Go to an address and wait until the page has loaded"
         error = self.call("Page.navigate", url=url).get("errorText")
         if error: raise AssertionError(f"{url}: {error}")
-        self.wait_for(f"document.readyState === 'complete' && location.href !== 'about:blank' || {json.dumps(url)} === 'about:blank'", seconds)
+        self.wait_for(f"document.readyState === 'complete' && location.href !== 'about:blank' || {json.dumps(url)} "
+                      f"=== 'about:blank'", seconds)
 
     def evaluate(self, expression):
         "Value of a JavaScript expression, which may be a promise"
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
+        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True,
+                           userGesture=True)
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             raise AssertionError(details.get("exception", {}).get("description", details["text"]))
@@ -67,7 +73,8 @@ class Page:
             except AssertionError as error: value, reason = None, str(error) # The page may be changing just now
             if value: return value
             if time.monotonic() > end:
-                raise AssertionError(f"not true after {seconds} s: {expression} {reason}; errors of the page: {self.errors}")
+                raise AssertionError(f"not true after {seconds} s: {expression} {reason}; errors of the page: "
+                                     f"{self.errors}")
             time.sleep(0.05)
 
     def why_not_installable(self):
@@ -105,13 +112,16 @@ class Page:
 
     def to_the_top(self):
         "Begin where a visitor begins: the next Tab goes to the first thing on the page. Browsers differ in where it goes otherwise"
-        self.evaluate("(body => { body.tabIndex = -1; body.focus({preventScroll: true}); body.removeAttribute('tabindex'); })(document.body)")
+        self.evaluate("(body => { body.tabIndex = -1; body.focus({preventScroll: true}); "
+                      "body.removeAttribute('tabindex'); })(document.body)")
 
     def view(self, width=1280, height=800, *, mobile=False, dark=False, scale=1):
         "Set the size of the window, touch or not, light or dark"
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=mobile)
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale,
+                  mobile=mobile)
         self.call("Emulation.setTouchEmulationEnabled", enabled=mobile)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call("Emulation.setEmulatedMedia",
+                  features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
     def screenshot(self, path, *, full=False):
         "Save what is seen, or with `full` the page to its end, as PNG"
@@ -141,7 +151,8 @@ class Browser:
 
 class Files(SimpleHTTPRequestHandler):
     "Serves a folder below /some/path/, as hosts do that give each project a path, and keeps no log"
-    def translate_path(self, path): return super().translate_path(path.removeprefix("/some/path") if path.startswith("/some/path/") else "/nowhere")
+    def translate_path(self, path):
+        return super().translate_path(path.removeprefix("/some/path") if path.startswith("/some/path/") else "/nowhere")
 
     def log_message(self, *args): "Errors reach the page, where the tests look for them"
 
@@ -166,7 +177,8 @@ def usable(program):
 def find_browser():
     "Path of Chromium or Chrome; skips the test where there is none"
     found = next(filter(usable, filter(None, map(shutil.which, NAMES))), None)
-    if found is None: pytest.skip(f"no browser found that can be used; looked for {', '.join(NAMES)} (snaps do not count)")
+    if found is None:
+        pytest.skip(f"no browser found that can be used; looked for {', '.join(NAMES)} (snaps do not count)")
     return found
 
 

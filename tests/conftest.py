@@ -35,7 +35,8 @@ class Handler(BaseHTTPRequestHandler):
         content, etag = server.files.get(name), server.etag
         asked = self.headers.get("Range")
         server.asked.append((name, asked))
-        if server.status != 200 or content is None: return self.send_error(server.status if server.status != 200 else 404)
+        if server.status != 200 or content is None:
+            return self.send_error(server.status if server.status != 200 else 404)
         start = 0
         if asked and server.ranges and self.headers.get("If-Range") == etag: start = int(asked[6:-1])
         if start >= len(content) > 0: return self.send_error(416)

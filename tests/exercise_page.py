@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def cells(path):
     "Source of each cell of a notebook, by id"
-    return {cell["id"]: "".join(cell["source"]) for cell in json.loads((ROOT/path).read_text(encoding="utf-8"))["cells"]}
+    return {cell["id"]: "".join(cell["source"])
+            for cell in json.loads((ROOT/path).read_text(encoding="utf-8"))["cells"]}
 
 def squeeze(text): return re.sub(r"\s", "", text)
 
@@ -27,7 +28,8 @@ class Page:
         self.module = import_module(f"course_lib.exercises.{lesson.partition('_')[2]}")
         self.check, self.exercises = self.module.check, self.module.check.exercises
         self.cells = cells(f"nbs/solutions/{lesson}.ipynb")
-        self.mistakes = {cell.removeprefix("mistake-"): source for cell, source in self.cells.items() if cell.startswith("mistake-")}
+        self.mistakes = {cell.removeprefix("mistake-"): source for cell,
+                         source in self.cells.items() if cell.startswith("mistake-")}
 
     def run(self, source, cell):
         "Run a cell's source with the names that a learner has, its lines known to tracebacks as in a notebook"
@@ -44,7 +46,8 @@ class Page:
         "A learner's function with this body, under the exercise's own signature; of a class, the body of `__init__` and what follows it"
         exercise = self.exercises[name]
         source = f"def {exercise.form}:\n    {body}\n"
-        if exercise.methods: source = f"class {name}:\n    def {exercise.form.replace(f'{name}(', '__init__(self, ')}:\n        {body}\n"
+        if exercise.methods:
+            source = f"class {name}:\n    def {exercise.form.replace(f'{name}(', '__init__(self, ')}:\n        {body}\n"
         return self.run(source, f"answer-{name}")[name]
 
     def try_out(self, name, body): return self.exercises[name](self.written(name, body))

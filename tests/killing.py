@@ -2,7 +2,8 @@
 import os
 from contextlib import contextmanager
 
-OPERATIONS = ("replace", "rename", "mkdir", "rmdir", "unlink", "remove") # of `os`; `pathlib`, `shutil` and `tempfile` work through them
+OPERATIONS = ("replace", "rename", "mkdir", "rmdir", "unlink",
+              "remove") # of `os`; `pathlib`, `shutil` and `tempfile` work through them
 
 
 class Killed(BaseException):

@@ -32,7 +32,8 @@ def photo(seed, kind="JPEG", size=(64, 48)) -> bytes:
 @cache
 def bomb(side=16_000) -> bytes:
     "A real PNG of a few kilobytes that unpacks to `side` x `side` black pixels"
-    def chunk(name, data): return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
     packer, row = zlib.compressobj(9), bytes(1 + side // 8)
     data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
@@ -203,7 +204,8 @@ def trouble(monkeypatch):
 def openverse_results(urls, pages=1) -> dict:
     "A page of results as Openverse sends it"
     return {"result_count": len(urls), "page_count": pages, "page_size": 20, "page": 1, "results": [
-        {"id": url, "title": f"Photo {number}", "url": url, "foreign_landing_url": f"https://example.org/{number}", "creator": "Ann",
+        {"id": url, "title": f"Photo {number}", "url": url, "foreign_landing_url": f"https://example.org/{number}",
+         "creator": "Ann",
          "license": "by-sa", "license_version": "2.0", "license_url": "https://creativecommons.org/licenses/by-sa/2.0/"}
         for number, url in enumerate(urls)]}
 
@@ -211,15 +213,18 @@ def openverse_results(urls, pages=1) -> dict:
 def commons_results(urls, following=None) -> dict:
     "A part of results as Wikimedia Commons sends it, in the wrong order"
     pages = [{"pageid": number, "ns": 6, "title": f"File:Photo {number}.jpg", "index": number, "imageinfo": [
-        {"url": f"{url}?original", "thumburl": url, "descriptionurl": f"https://example.org/File:{number}", "mime": "image/jpeg",
-         "extmetadata": {"LicenseShortName": {"value": "CC0"}, "Artist": {"value": '<a href="//example.org/Bo">Bo &amp; Co</a>'}}}]}
+        {"url": f"{url}?original", "thumburl": url, "descriptionurl": f"https://example.org/File:{number}",
+         "mime": "image/jpeg",
+         "extmetadata": {"LicenseShortName": {"value": "CC0"},
+                         "Artist": {"value": '<a href="//example.org/Bo">Bo &amp; Co</a>'}}}]}
         for number, url in enumerate(urls, 1)]
     return {"query": {"pages": pages[::-1]}} | ({"continue": following} if following else {})
 
 
 def duckduckgo_results(urls) -> list:
     "Results as `ddgs` gives them"
-    return [{"title": f"Photo {number}", "image": url, "thumbnail": url, "url": "https://example.org/", "height": 480, "width": 640,
+    return [{"title": f"Photo {number}", "image": url, "thumbnail": url, "url": "https://example.org/", "height": 480,
+             "width": 640,
              "source": "Bing"} for number, url in enumerate(urls)]
 
 

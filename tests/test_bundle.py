@@ -33,16 +33,21 @@ from fastai.vision.data import ImageBlock, ImageDataLoaders  # noqa: E402
 
 KINDS = ("disc", "square", "stripes")
 SIZE = (32, 40) # height, width
-CROPPED = {"method": "crop", "pad_mode": "reflection", "size": list(SIZE), "resample": "bilinear", "background": [255, 255, 255]}
+CROPPED = {"method": "crop", "pad_mode": "reflection", "size": list(SIZE), "resample": "bilinear",
+           "background": [255, 255, 255]}
 WRITTEN = {} # {mean and size: ONNX}, filled by `written_once`
-RESIZES = {"crop": Resize(SIZE), "squish": Resize(SIZE, method="squish"), "pad, zeros": Resize(SIZE, method="pad", pad_mode="zeros"),
-           "pad, border": Resize(SIZE, method="pad", pad_mode="border"), "pad, reflection": Resize(SIZE, method="pad", pad_mode="reflection"),
+RESIZES = {"crop": Resize(SIZE), "squish": Resize(SIZE, method="squish"),
+           "pad, zeros": Resize(SIZE, method="pad", pad_mode="zeros"),
+           "pad, border": Resize(SIZE, method="pad", pad_mode="border"),
+           "pad, reflection": Resize(SIZE, method="pad", pad_mode="reflection"),
            "RandomResizedCrop": RandomResizedCrop(SIZE, min_scale=0.5)}
 
 
 def draw(kind, chance):
     width, height = chance.randint(40, 160), chance.randint(40, 160)
-    image = Image.merge("RGB", [Image.linear_gradient("L").rotate(90*chance.randrange(4)).resize((width, height)) for _ in "rgb"])
+    image = Image.merge("RGB",
+                        [Image.linear_gradient("L").rotate(90*chance.randrange(4)).resize((width, height))
+                         for _ in "rgb"])
     pen, colour = ImageDraw.Draw(image), tuple(chance.randrange(256) for _ in "rgb")
     if kind == "disc": pen.ellipse([width/4, height/4, 3*width/4, 3*height/4], fill=colour)
     elif kind == "square": pen.rectangle([width/4, height/4, 3*width/4, 3*height/4], fill=colour)
@@ -58,7 +63,8 @@ def save(image, folder, number):
     clear = image.copy()
     clear.putalpha(shape)
     ways = [(image, "jpg", {}), (image, "png", {}), (image, "jpg", {"exif": exif}), (image.convert("L"), "png", {}),
-            (image.convert("CMYK"), "jpg", {}), (image.quantize(32), "png", {}), (clear, "png", {}), (clear.quantize(32), "png", {})]
+            (image.convert("CMYK"), "jpg", {}), (image.quantize(32), "png", {}), (clear, "png", {}),
+            (clear.quantize(32), "png", {})]
     picture, ending, options = ways[number % 8]
     path = folder/f"{KINDS[number % 3]}_{number}.{ending}"
     picture.save(path, **options)
@@ -75,7 +81,8 @@ def kind_of(name): return name.split("_")[0]
 
 
 def load(pictures, item_tfms=RESIZES["crop"], batch_tfms=()):
-    return ImageDataLoaders.from_name_func(pictures[0].parent, pictures, label_func=kind_of, item_tfms=item_tfms, batch_tfms=batch_tfms,
+    return ImageDataLoaders.from_name_func(pictures[0].parent, pictures, label_func=kind_of, item_tfms=item_tfms,
+                                           batch_tfms=batch_tfms,
                                            bs=8, num_workers=0, seed=1, device="cpu")
 
 
@@ -94,11 +101,13 @@ def learner(dls, model=None, **options): return Learner(dls, model or network(),
 
 
 def answers(predictor, pictures):
-    return np.array([[answer.probabilities[name] for name in predictor.vocab] for answer in predictor.predict_batch(pictures)])
+    return np.array([[answer.probabilities[name] for name in predictor.vocab]
+                     for answer in predictor.predict_batch(pictures)])
 
 
 @pytest.fixture(scope="module")
-def learn(pictures): return learner(load(pictures, batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)]))
+def learn(pictures):
+    return learner(load(pictures, batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)]))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +139,8 @@ def test_answers_are_those_of_the_learner(name, pictures, tmp_path):
     with learn.no_bar(): expected = np.stack([learn.predict(image)[2].numpy() for image in opened])
     ours = answers(predictor, pictures)
     assert np.abs(ours - expected).max() < 1e-4
-    assert expected.std(axis=0).min() > 0.02 # the answers differ from picture to picture, so that being equal means something
+    # the answers differ from picture to picture, so that being equal means something
+    assert expected.std(axis=0).min() > 0.02
 
 
 def test_ordinary_files_need_no_help(learn, bundle, pictures):
@@ -167,13 +177,15 @@ def test_the_learner_is_left_as_it_was(learn, tmp_path, written_once):
     learn.model.train()
     before = {name: weights.clone() for name, weights in learn.model.state_dict().items()}
     export_bundle(learn, tmp_path/"bundle")
-    assert learn.model.training and all(torch.equal(before[name], weights) for name, weights in learn.model.state_dict().items())
+    assert learn.model.training and all(torch.equal(before[name], weights) for name,
+                                        weights in learn.model.state_dict().items())
     assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in learn.model.modules())
 
 
 def test_a_table_of_pictures_instead_of_paths(pictures, tmp_path, written_once):
     import pandas as pd
-    rows = pd.DataFrame({"name": [picture.name for picture in pictures], "label": [kind_of(picture.name) for picture in pictures]})
+    rows = pd.DataFrame({"name": [picture.name for picture in pictures],
+                         "label": [kind_of(picture.name) for picture in pictures]})
     dls = ImageDataLoaders.from_df(rows, pictures[0].parent, item_tfms=Resize(SIZE), bs=8, num_workers=0, device="cpu")
     assert load_bundle(export_bundle(learner(dls), tmp_path/"bundle")).vocab == sorted(KINDS)
 
@@ -183,9 +195,11 @@ def test_a_table_of_pictures_instead_of_paths(pictures, tmp_path, written_once):
 def test_the_folder(bundle):
     assert {file.name for file in bundle.iterdir()} == {"bundle.json", "model.onnx", "model.safetensors", "README.md"}
     facts = json.loads((bundle/"bundle.json").read_text(encoding="utf-8"))
-    assert (facts["format"], facts["title"], facts["vocab"], facts["network"]) == (1, "Which shape?", sorted(KINDS), "Sequential")
+    assert (facts["format"], facts["title"], facts["vocab"], facts["network"]) == (1, "Which shape?", sorted(KINDS),
+        "Sequential")
     assert facts["preprocess"] == CROPPED
-    assert set(facts["sha256"]) == {"model.onnx", "model.safetensors"} and {"torch", "fastai", "onnxruntime"} <= set(facts["versions"])
+    assert set(facts["sha256"]) == {"model.onnx", "model.safetensors"} and {"torch", "fastai",
+        "onnxruntime"} <= set(facts["versions"])
     assert 0 <= facts["metrics"]["error rate"] <= 1 and facts["metrics"]["pictures kept aside"] == 9
     assert facts["domain"]["quantile"] == 0.99 and facts["domain"]["threshold"] > 0
 
@@ -202,7 +216,8 @@ def test_no_path_of_this_machine_is_in_it(bundle):
 def test_the_card_says_what_one_has_to_know(bundle):
     card = (bundle/"README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlicense: cc-by-4.0\n") and "\n# Which shape?\n" in card
-    for text in ("disc, square, stripes", "Drawn shapes", "CC BY 4.0", "Shapes | only.", "turned upright", "put on white",
+    for text in ("disc, square, stripes", "Drawn shapes", "CC BY 4.0", "Shapes | only.", "turned upright",
+                 "put on white",
                  "unlike the training data", "| error rate |", "| torch |"):
         assert text in card, text
 
@@ -218,7 +233,8 @@ def test_metrics_that_are_given_are_kept(learn, tmp_path, written_once):
 def test_front_matter(licence, lines): assert front_matter(licence).splitlines()[1:-3] == lines
 
 
-def test_a_table_stays_a_table(): assert markdown_table({"a\nb": 0.123456}, "Left | Right").splitlines()[2:] == ["| a b | 0.1235 |"]
+def test_a_table_stays_a_table():
+    assert markdown_table({"a\nb": 0.123456}, "Left | Right").splitlines()[2:] == ["| a b | 0.1235 |"]
 
 
 # What is refused
@@ -238,7 +254,8 @@ def several_labels(pictures):
     return learner(block(pictures, ImageBlock, MultiCategoryBlock, get_y=labels), loss_func=BCEWithLogitsLossFlat())
 
 
-def a_number(pictures): return learner(block(pictures, ImageBlock, RegressionBlock, get_y=length), loss_func=nn.MSELoss())
+def a_number(pictures):
+    return learner(block(pictures, ImageBlock, RegressionBlock, get_y=length), loss_func=nn.MSELoss())
 
 
 def grey_pictures(pictures): return learner(block(pictures, ImageBlock(PILImageBW), CategoryBlock))
@@ -250,8 +267,10 @@ def pooled(*layers): return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(),
 TASKS = {"several labels": (several_labels, "TensorMultiCategory"), "a number": (a_number, "labels are"),
          "grey pictures": (grey_pictures, "given PILImageBW"),
          "a module": (lambda pictures: network(), "must be a fastai Learner, not Sequential"),
-         "another loss": (lambda pictures: learner(load(pictures), loss_func=BCEWithLogitsLossFlat()), "does not turn outputs into probabilities"),
-         "more outputs": (lambda pictures: learner(load(pictures), pooled(nn.Linear(3, 5))), r"each of 3 classes, but \(2, 5\)"),
+         "another loss": (lambda pictures: learner(load(pictures), loss_func=BCEWithLogitsLossFlat()),
+                          "does not turn outputs into probabilities"),
+         "more outputs": (lambda pictures: learner(load(pictures), pooled(nn.Linear(3, 5))),
+                          r"each of 3 classes, but \(2, 5\)"),
          "one channel": (lambda pictures: learner(load(pictures), nn.Conv2d(1, 3, 3)), "does not take colour pictures"),
          "no layer": (lambda pictures: learner(load(pictures), pooled()), "neither a linear nor")}
 
@@ -278,12 +297,15 @@ NEAREST = (Image.Resampling.NEAREST, Image.Resampling.NEAREST)
 
 
 @pytest.mark.parametrize(("item_tfms", "batch_tfms", "words"), [
-    ([RatioResize(60), Resize(SIZE)], [], "RatioResize, Resize"), ([Resize(60), RandomResizedCrop(SIZE)], [], "Resize, RandomResizedCrop"),
+    ([RatioResize(60), Resize(SIZE)], [], "RatioResize, Resize"),
+    ([Resize(60), RandomResizedCrop(SIZE)], [], "Resize, RandomResizedCrop"),
     (RandomCrop(24), [], "RandomCrop"), (Darken(SIZE), [], "Darken"), (Resize(SIZE, resamples=NEAREST), [], "bilinear"),
     (Resize(SIZE), [RandomResizedCropGPU(24)], "RandomResizedCropGPU"),
-    (Resize(SIZE), aug_transforms(size=24, min_scale=0.75), "RandomResizedCropGPU"), (Resize(SIZE), aug_transforms(size=24), "Flip")])
+    (Resize(SIZE), aug_transforms(size=24, min_scale=0.75), "RandomResizedCropGPU"),
+    (Resize(SIZE), aug_transforms(size=24), "Flip")])
 def test_transforms_without_a_rule(pictures, tmp_path, item_tfms, batch_tfms, words):
-    with pytest.raises(CourseError, match=words): export_bundle(learner(load(pictures, item_tfms, batch_tfms)), tmp_path/"bundle")
+    with pytest.raises(CourseError, match=words):
+        export_bundle(learner(load(pictures, item_tfms, batch_tfms)), tmp_path/"bundle")
 
 
 def test_transforms_of_training_alone_do_not_matter(pictures, tmp_path, written_once):
@@ -295,7 +317,8 @@ def test_transforms_of_training_alone_do_not_matter(pictures, tmp_path, written_
 def test_an_export_that_differs_is_not_written(learn, tmp_path, monkeypatch, written_once):
     run = Predictor.run
     monkeypatch.setattr(Predictor, "run", lambda self, pixels: [part[:, ::-1] for part in run(self, pixels)])
-    with pytest.raises(CourseError, match="answers differently from the learner"): export_bundle(learn, tmp_path/"bundle")
+    with pytest.raises(CourseError, match="answers differently from the learner"):
+        export_bundle(learn, tmp_path/"bundle")
     monkeypatch.setattr(Predictor, "run", run)
     monkeypatch.setattr(module, "preprocess_of", lambda dls: (CROPPED | {"method": "squish"}, SIZE))
     with pytest.raises(CourseError, match="make pictures fit in another way"): export_bundle(learn, tmp_path/"bundle")
@@ -309,7 +332,8 @@ def test_what_is_there_is_not_lost(learn, bundle, tmp_path):
     (tmp_path/"thesis"/"chapter.txt").write_text("long work")
     with pytest.raises(CourseError, match="is no bundle"): export_bundle(learn, tmp_path/"thesis", overwrite=True)
     with pytest.raises(CourseError, match="overwrite=True"): export_bundle(learn, bundle)
-    with pytest.raises(CourseError, match="is no bundle"): export_bundle(learn, tmp_path/"thesis"/"chapter.txt", overwrite=True)
+    with pytest.raises(CourseError, match="is no bundle"):
+        export_bundle(learn, tmp_path/"thesis"/"chapter.txt", overwrite=True)
     assert [path.name for path in tmp_path.rglob("*")] == ["thesis", "chapter.txt"]
 
 
@@ -331,7 +355,8 @@ def test_killed_at_any_moment_of_a_replacement_there_is_a_bundle_for_the_next_ca
     "Whether the call after the kill replaces the bundle as well, or dies, too"
     dest = tmp_path/"place"/"bundle"
     def put(title):
-        with module.bundle_folder(dest, overwrite=True) as folder: shutil.copytree(colour(title), folder, dirs_exist_ok=True)
+        with module.bundle_folder(dest, overwrite=True) as folder:
+            shutil.copytree(colour(title), folder, dirs_exist_ok=True)
     def colour(title):
         if not (tmp_path/title).is_dir(): colour_bundle(tmp_path/title, title=title)
         return tmp_path/title
@@ -355,12 +380,14 @@ def test_weights_go_back_into_a_learner(learn, bundle, pictures):
     fresh = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2), nn.ReLU(),
                           nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 3))
     again = load_weights(learner(load(pictures), fresh), bundle)
-    assert again.model is fresh and all(torch.equal(weights, fresh.state_dict()[name]) for name, weights in network().state_dict().items())
+    assert again.model is fresh and all(torch.equal(weights, fresh.state_dict()[name]) for name,
+                                        weights in network().state_dict().items())
 
 
 def test_weights_that_do_not_fit(bundle, pictures, tmp_path):
     fewer = [picture for picture in pictures if "disc" not in picture.name]
-    with pytest.raises(CourseError, match="do not fit this learner's"): load_weights(learner(load(pictures), pooled(nn.Linear(3, 3))), bundle)
+    with pytest.raises(CourseError, match="do not fit this learner's"):
+        load_weights(learner(load(pictures), pooled(nn.Linear(3, 3))), bundle)
     with pytest.raises(CourseError, match="same classes"): load_weights(learner(load(fewer)), bundle)
     with pytest.raises(CourseError, match="is no bundle"): load_weights(learner(load(pictures)), tmp_path)
 

@@ -21,7 +21,8 @@ def check():
     "One exercise on a function and one on a class"
     checks = Checks("demo")
 
-    @checks.add("halve(x)", "M1", "Half of each number", section="Sharing", hints=("Think of two.", "Think of one in two."),
+    @checks.add("halve(x)", "M1", "Half of each number", section="Sharing",
+                hints=("Think of two.", "Think of one in two."),
                 without=("div", "half_of"), takeaway="Halves are quarters, doubled.")
     def probe_halve(trial):
         for x in (torch.tensor([2., 4.]), torch.randn(2, 10)):
@@ -103,7 +104,9 @@ def test_an_answer_typed_in_is_found_out():
 def test_an_exercise_cannot_take_a_name_of_the_checker(name):
     with pytest.raises(CourseError, match=f"check.{name}. is taken"): Checks("demo").add(f"{name}(x)", "M1", "")(print)
 
-@pytest.mark.parametrize("body", ["...", "pass", "return", "return None", "'A docstring'", "'A docstring'\n    ...   # your code"])
+@pytest.mark.parametrize("body",
+                         ["...", "pass", "return", "return None", "'A docstring'",
+                          "'A docstring'\n    ...   # your code"])
 def test_a_skeleton_is_not_done_and_costs_nothing(check, learner, body):
     verdict = check.halve(learner(HALVE.format(body)).halve)
     assert verdict.state == "not done" and "not done yet" in repr(verdict) and "`halve`" in verdict.message
@@ -159,7 +162,8 @@ def test_a_decorated_function_is_looked_through(check):
     verdict = check.halve(torch.no_grad()(lambda x: x/2))
     assert "its gradient is lost" in verdict.message
 
-@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(1).item()], ids=["python", "numpy", "torch"])
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(1).item()],
+                         ids=["python", "numpy", "torch"])
 def test_a_check_leaves_the_lessons_random_numbers_alone(check, draw):
     def seed(): random.seed(1); np.random.seed(1); torch.manual_seed(1)
     seed()

@@ -61,7 +61,8 @@ def test_gpu(facts, driver, status, said):
 
 
 @pytest.mark.parametrize("question, patience, said",
-                         [("import no_such_package", 60, "no_such_package"), ("import os; os._exit(3)", 60, "exit status 3"),
+                         [("import no_such_package", 60, "no_such_package"),
+                          ("import os; os._exit(3)", 60, "exit status 3"),
                           ("import time; time.sleep(60)", 1, "no answer within 1 s")])
 def test_a_broken_torch_is_an_answer(question, patience, said):
     assert said in doctor.torch_facts(question, patience=patience)["error"]
@@ -73,7 +74,8 @@ def test_torch_is_not_imported_here():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("code, patience, answer", [("print('1.9'); print('more')", 60, "1.9"), ("print('1.9'); exit(1)", 60, None),
+@pytest.mark.parametrize("code, patience, answer",
+                         [("print('1.9'); print('more')", 60, "1.9"), ("print('1.9'); exit(1)", 60, None),
                                                     ("import time; time.sleep(60)", 1, None)])
 def test_a_program_that_is_asked(code, patience, answer):
     assert doctor.first_answer([sys.executable, "-c", code], patience=patience) == answer

@@ -28,8 +28,11 @@ def test_unlike_any_mode_lists_both():
 
 @pytest.mark.parametrize("variables, host", [
     ({"COLAB_RELEASE_TAG": "release-colab_20260101"}, "Colab"), ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}, "Kaggle"),
-    ({"CODESPACES": "true"}, "Codespaces"), ({"CODESPACES": "", "HOME": "/root"}, "local"), ({}, "local")])
-def test_host_of_a_notebook(variables, host): assert env.notebook_host(variables) == host
+    ({"CODESPACES": "true"}, "Codespaces"), ({"CODESPACES": ""}, "local"), ({}, "local")])
+def test_host_of_a_notebook(variables, host, monkeypatch):
+    for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE", "CODESPACES"): monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items(): monkeypatch.setenv(name, value)
+    assert env.notebook_host() == host
 
 
 def test_error_in_a_notebook_is_one_line():
@@ -42,7 +45,9 @@ def test_error_in_a_notebook_is_one_line():
     assert shown == [["CourseError: no data, do this"]]
 
 
-@pytest.mark.parametrize("module", ["base.env", "base.catalogue", "data.sets", "data.fetch", "lesson.results", "data.standins", "quiz.questions", "tools.cli"])
+@pytest.mark.parametrize("module",
+                         ["base.env", "base.catalogue", "data.sets", "data.fetch", "lesson.results", "data.standins",
+                          "quiz.questions", "tools.cli"])
 def test_import_is_light(module):
     heavy = "{'torch', 'fastai', 'pandas', 'numpy', 'matplotlib', 'nbclient', 'IPython'}"
     code = f"import course_lib.{module}, sys; found = {heavy} & sys.modules.keys(); sys.exit(', '.join(sorted(found)) or 0)"

@@ -12,7 +12,8 @@ def case(page, *values, name): return pytest.param(page, *values, id=f"{page.les
 
 LESSONS = [case(page, name="all") for page in PAGES]
 EXERCISES = [case(page, name, name=name) for page in PAGES for name in page.exercises]
-FUNCTIONS = [case(page, name, name=name) for page in PAGES for name in page.exercises if not page.exercises[name].methods]
+FUNCTIONS = [case(page, name, name=name) for page in PAGES for name in page.exercises
+             if not page.exercises[name].methods]
 MISTAKES = [case(page, cell, cause, name=cell) for page in PAGES for cell, cause in page.cases.CAUSES.items()]
 MORE = [case(page, *more, name=f"{more[0]}-{i}") for page in PAGES for i, more in enumerate(page.cases.MORE)]
 OTHERS = [case(page, *other, name=f"{other[0]}-{i}") for page in PAGES for i, other in enumerate(page.cases.OTHERS)]
@@ -57,7 +58,8 @@ def test_more_mistakes(page, name, body, cause):
 
 @pytest.mark.parametrize("page", LESSONS)
 def test_every_check_is_tried_with_many_mistakes(page):
-    tried = Counter(cell.partition("-")[0] for cell in page.cases.CAUSES) + Counter(name for name, *_ in page.cases.MORE)
+    tried = Counter(cell.partition("-")[0] for cell in page.cases.CAUSES) + Counter(name for name,
+        *_ in page.cases.MORE)
     assert set(tried) == set(page.exercises) and min(tried.values()) >= 8
 
 @pytest.mark.parametrize("page", LESSONS)
@@ -84,9 +86,11 @@ def test_the_module_does_not_contain_a_line_of_the_solution(page, name):
     assert page.left_of_solution(name, Path(page.module.__file__).read_text(encoding="utf-8")) == []
 
 @pytest.mark.parametrize("body, state, cause", [
-    ("...", "not done", "no code in"), ("pass", "not done", "no code in"), ("len('words')", "wrong", "nothing came back"),
+    ("...", "not done", "no code in"), ("pass", "not done", "no code in"),
+    ("len('words')", "wrong", "nothing came back"),
     ("return 1/0", "wrong", "ZeroDivisionError: division by zero, at line 2 of your code, `return 1/0`"),
-    ("return object()", "wrong", "Tried"), ("return (object(), object())", "wrong", "Tried"), ("return torch.tensor(float('nan'))", "wrong", "Tried"),
+    ("return object()", "wrong", "Tried"), ("return (object(), object())", "wrong", "Tried"),
+    ("return torch.tensor(float('nan'))", "wrong", "Tried"),
 ])
 @pytest.mark.parametrize("page, name", FUNCTIONS)
 def test_what_can_go_wrong_with_any_function(page, name, body, state, cause):
@@ -100,5 +104,6 @@ def test_the_lesson_asks_what_the_check_tries(page, name):
     source = lesson["ex-" + name.lower().replace("_", "-")]
     skeleton = page.run(source, f"ex-{name}")[name]
     assert exercise(skeleton).state == "not done" and source.endswith(f"\ncheck.{name}({name})")
-    assert inspect.signature(skeleton) == inspect.signature(page.written(name, "...")) and skeleton.__doc__ == exercise.prompt
+    assert inspect.signature(skeleton) == inspect.signature(page.written(name,
+        "...")) and skeleton.__doc__ == exercise.prompt
     assert exercise.section in re.findall(r"^#+ (.+)$", "\n".join(lesson.values()), re.M)

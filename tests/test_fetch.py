@@ -46,7 +46,8 @@ def test_download_leaves_only_the_file(serve, tmp_path):
 
 def test_interrupted_download_goes_on(serve, tmp_path):
     server = serve({"f": CONTENT}); server.most = [2**16, 2**16]
-    with pytest.raises(StoppedDownload, match="0.1 MiB of 0.2 MiB have arrived; run this again"): get(server, tmp_path/"f")
+    with pytest.raises(StoppedDownload, match="0.1 MiB of 0.2 MiB have arrived; run this again"):
+        get(server, tmp_path/"f")
     assert not (tmp_path/"f").exists()
     get(server, tmp_path/"f")
     assert [asked for _, asked in server.asked] == [None, "bytes=65536-", "bytes=131072-"]
@@ -121,7 +122,8 @@ WRONG = {
     "truncated, and stated so": (CONTENT[:-1], expected(), "offers 262,143 bytes; the test says 262,144"),
     "other size": (CONTENT + b"x", expected(), "a proxy or log-in page"),
     "other content": (CONTENT[::-1], expected(), "SHA-256.*came from .* and was deleted"),
-    "other start": (b"x" + CONTENT[1:], expected(sha256="", md5_start=hashlib.md5(CONTENT).hexdigest()), "MD5 of the first MiB"),
+    "other start": (b"x" + CONTENT[1:], expected(sha256="", md5_start=hashlib.md5(CONTENT).hexdigest()),
+                    "MD5 of the first MiB"),
 }
 
 @pytest.mark.parametrize(("content", "stated", "words"), WRONG.values(), ids=WRONG)
@@ -138,7 +140,8 @@ def test_endless_body_is_stopped(serve, tmp_path, monkeypatch):
     assert list(tmp_path.glob("f*")) == []
 
 
-@pytest.mark.parametrize(("status", "error", "requests"), [(404, "not there any more", 1), (403, "not for everybody", 1), (503, "answered 503", 2)])
+@pytest.mark.parametrize(("status", "error", "requests"),
+                         [(404, "not there any more", 1), (403, "not for everybody", 1), (503, "answered 503", 2)])
 def test_error_pages(serve, tmp_path, status, error, requests):
     server = serve({"f": CONTENT}); server.status = status
     with pytest.raises(CourseError, match=error): get(server, tmp_path/"f")
@@ -151,7 +154,8 @@ def test_only_the_web(url, tmp_path):
 
 
 def test_messages_hide_passwords(tmp_path):
-    with pytest.raises(CourseError) as caught: download("http://ann:secret@127.0.0.1:9/f?key=secret", tmp_path/"f", expected(), tries=1)
+    with pytest.raises(CourseError) as caught:
+        download("http://ann:secret@127.0.0.1:9/f?key=secret", tmp_path/"f", expected(), tries=1)
     assert "secret" not in str(caught.value) and "127.0.0.1:9/f" in str(caught.value)
 
 
@@ -210,7 +214,8 @@ HOSTILE = {
     "drive": ([("C:/evil", b"x")], "leads out of its folder"),
     "symlink": ([("set/l", b"", {"type": tarfile.SYMTYPE, "linkname": "/etc"})], "link or a device"),
     "hardlink": ([("set/l", b"", {"type": tarfile.LNKTYPE, "linkname": "../../x"})], "link or a device"),
-    "symlink as top": ([("set", b"", {"type": tarfile.SYMTYPE, "linkname": "/etc"}), ("set/a", b"x")], "link or a device"),
+    "symlink as top": ([("set", b"", {"type": tarfile.SYMTYPE, "linkname": "/etc"}), ("set/a", b"x")],
+                       "link or a device"),
     "character device": ([("set/d", b"", {"type": tarfile.CHRTYPE})], "link or a device"),
     "block device": ([("set/d", b"", {"type": tarfile.BLKTYPE})], "link or a device"),
     "fifo": ([("set/d", b"", {"type": tarfile.FIFOTYPE})], "link or a device"),
@@ -254,7 +259,8 @@ def test_zip_is_told_by_its_content(tmp_path):
 
 @pytest.mark.parametrize(("content", "words"), [
     (zip_of([("set/../../evil", b"x")]), "leads out"), (zip_of([("/evil", b"x")]), "leads out"),
-    (zip_of([("set/l", b"/etc")], links=["set/l"]), "link or a device"), (zip_of([("set/zeros", bytes(40*2**20))]), "100 times"),
+    (zip_of([("set/l", b"/etc")], links=["set/l"]), "link or a device"),
+    (zip_of([("set/zeros", bytes(40*2**20))]), "100 times"),
     (zip_of([("set/a", b"x"*999)])[:60], "cut off or damaged")], ids=["climbs", "absolute", "symlink", "bomb", "cut"])
 def test_hostile_zip_leaves_nothing(tmp_path, content, words):
     archive = tmp_path/"a.zip"; archive.write_bytes(content)
@@ -275,8 +281,10 @@ def test_permissions_of_an_archive_are_not_taken_over(tmp_path):
     assert (tmp_path/"set"/"a").stat().st_mode & 0o6111 == 0
 
 
-@pytest.mark.parametrize(("name", "safe"), [("a/b", True), ("./a", True), ("a/./b", True), ("..", False), ("a/..", False), ("/", False),
-                                            ("", False), (".", False), ("//a", False), ("c:a", False), ("\\\\host\\share", False)])
+@pytest.mark.parametrize(("name", "safe"),
+                         [("a/b", True), ("./a", True), ("a/./b", True), ("..", False), ("a/..", False), ("/", False),
+                                            ("", False), (".", False), ("//a", False), ("c:a", False),
+                                            ("\\\\host\\share", False)])
 def test_safe_path(name, safe):
     assert (safe_path(name) is not None) == safe
 

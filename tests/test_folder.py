@@ -21,7 +21,8 @@ def make(dest, files, kind="web"):
     return dest
 
 
-def contents(folder): return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 def without_mark(folder): return {name: text for name, text in contents(folder).items() if name != MARK}
@@ -33,7 +34,8 @@ def app(tmp_path): return make(tmp_path/"app", FIRST)
 
 def test_every_file_is_listed_with_its_hash(app):
     listed = json.loads((app/MARK).read_text())
-    assert listed == {"kind": "web", "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in FIRST.items()}}
+    assert listed == {"kind": "web",
+                      "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in FIRST.items()}}
     assert known_files(app) == listed["files"]
 
 
@@ -112,11 +114,13 @@ def to_dead_link(path):
 @pytest.mark.parametrize("name, made, named", [
     ("app.py", lambda path: change(path, "mine"), "app.py"),                   # ours, changed
     ("app.py", lambda path: change(path, ""), "app.py"),
-    ("pages/old/1.txt", lambda path: change(path, "mine"), "pages/old/1.txt"), # ours, changed, and not part of the new app
+    ("pages/old/1.txt", lambda path: change(path, "mine"),
+     "pages/old/1.txt"), # ours, changed, and not part of the new app
     ("pages/new", to_folder, None),                                            # theirs, beside what is to be written
     ("pages/new", lambda path: change(path, "mine"), "pages/new"),             # theirs, where a folder is wanted
     ("app.py", to_folder, "app.py"), ("pages/old", to_file, None),
-    pytest.param("app.py", to_dead_link, "app.py", marks=pytest.mark.skipif(os.name == "nt", reason="links need a permission on Windows")),
+    pytest.param("app.py", to_dead_link, "app.py",
+                 marks=pytest.mark.skipif(os.name == "nt", reason="links need a permission on Windows")),
 ])
 def test_what_the_owner_changed_is_named_and_nothing_is_touched(app, name, made, named):
     made(app/name)
@@ -125,7 +129,8 @@ def test_what_the_owner_changed_is_named_and_nothing_is_touched(app, name, made,
         make(app, SECOND)
         assert {file: text for file, text in before.items() if text == "mine"}.items() <= contents(app).items()
     else:
-        with pytest.raises(CourseError, match=rf"no longer as they were made: {named}\. Move them away"): make(app, SECOND)
+        with pytest.raises(CourseError, match=rf"no longer as they were made: {named}\. Move them away"):
+            make(app, SECOND)
         assert contents(app) == before and os.path.lexists(app/name)
 
 
@@ -136,14 +141,17 @@ def test_a_file_of_the_owner_in_the_place_of_a_new_one_is_kept(app):
     assert without_mark(app) == FIRST | {"pages/new/1.txt": "mine"}
 
 
-@pytest.mark.parametrize("mark", [None, '{"expo": {"name": "theirs"}}', "[]", '"files"', "{", "", '{"files": ["app.py"]}', '{"files": {"app.py": 3}}',
+@pytest.mark.parametrize("mark",
+                         [None, '{"expo": {"name": "theirs"}}', "[]", '"files"', "{", "", '{"files": ["app.py"]}',
+                          '{"files": {"app.py": 3}}',
                                   '{"files": {"/etc/hosts": "0f"}}', '{"files": {"": "0f"}}'])
 def test_a_folder_of_somebody_else_is_refused(tmp_path, mark):
     (tmp_path/"theirs").mkdir()
     (tmp_path/"theirs"/"app.py").write_text("long work")
     if mark is not None: (tmp_path/"theirs"/MARK).write_text(mark)
     before = contents(tmp_path)
-    with pytest.raises(CourseError, match=r"is no app of this course \(it.* Choose another folder, or move it away"): make(tmp_path/"theirs", FIRST)
+    with pytest.raises(CourseError, match=r"is no app of this course \(it.* Choose another folder, or move it away"):
+        make(tmp_path/"theirs", FIRST)
     assert contents(tmp_path) == before
 
 
@@ -172,10 +180,12 @@ def test_an_update_killed_at_any_point_goes_on_when_it_is_repeated(app, steps, m
             return work(*args, **options)
         return step
     with monkeypatch.context() as broken: # it replaces three files, removes one, and replaces the list
-        for owner, name in ((os, "replace"), (type(app), "unlink")): broken.setattr(owner, name, counted(getattr(owner, name)))
+        for owner, name in ((os, "replace"), (type(app), "unlink")):
+            broken.setattr(owner, name, counted(getattr(owner, name)))
         with pytest.raises(KeyboardInterrupt): make(app, SECOND)
     found = without_mark(app)
-    assert found.pop("notes.txt") == "mine" and all(text in (FIRST.get(name), SECOND.get(name)) for name, text in found.items())
+    assert found.pop("notes.txt") == "mine" and all(text in (FIRST.get(name), SECOND.get(name)) for name,
+                                                    text in found.items())
     assert json.loads((app/MARK).read_text())["files"].keys() == FIRST.keys(), "until the end it counts as the old app"
     make(app, SECOND)
     assert without_mark(app) == SECOND | {"notes.txt": "mine"} and known_files(app).keys() == SECOND.keys()

@@ -78,7 +78,8 @@ def test_batches_cover_every_item_once(count, size, lengths, shuffle):
 
 def test_shuffled_batches_differ_from_epoch_to_epoch():
     numbers = torch.arange(100)
-    first, second = ([x for xb, yb in mnist.batches(numbers, numbers, 10, shuffle=True) for x in xb.tolist()] for _ in range(2))
+    first, second = ([x for xb, yb in mnist.batches(numbers, numbers, 10, shuffle=True) for x in xb.tolist()]
+                     for _ in range(2))
     assert first != second
 
 
@@ -147,7 +148,8 @@ def test_diverging_training_says_what_to_do():
     xs, ys = torch.randn(32, 4)*1e20, torch.ones(32, 1)
     line = torch.nn.Linear(4, 1)
     with pytest.raises(CourseError, match="learning rate is probably too high"):
-        mnist.fit(line, mnist.BasicOptimizer(line.parameters(), 1e20), lambda p, t: F.mse_loss(p*p, t), lambda: [(xs, ys)]*5, 2)
+        mnist.fit(line, mnist.BasicOptimizer(line.parameters(), 1e20), lambda p, t: F.mse_loss(p*p, t),
+                  lambda: [(xs, ys)]*5, 2)
 
 
 # What this lesson promises, held against its last full run: (key of a published figure, least median)

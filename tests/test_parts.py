@@ -64,7 +64,8 @@ draw_icon_once = functools.cache(web_app.draw_icon) # it takes half a second, an
 @pytest.fixture
 def make(bundle, tmp_path, monkeypatch):
     "A function that makes an app: make(kind, name of the folder, title of the app, number of examples)"
-    runtime, pictures = pretend_runtime(tmp_path/"runtime", monkeypatch), [tmp_path/f"{colour}.png" for colour in ("red", "green", "blue")]
+    runtime, pictures = pretend_runtime(tmp_path/"runtime",
+                                        monkeypatch), [tmp_path/f"{colour}.png" for colour in ("red", "green", "blue")]
     for path in pictures: Image.new("RGB", (90, 60), path.stem).save(path)
     monkeypatch.setattr(web_app, "draw_icon", draw_icon_once)
     def maker(kind, name, title="First", examples=1, model=bundle):
@@ -73,7 +74,8 @@ def make(bundle, tmp_path, monkeypatch):
     return maker
 
 
-def contents(folder): return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_an_app_is_updated_in_place(kind, make):
@@ -98,7 +100,8 @@ def test_an_edited_file_is_kept_and_named(kind, make, name):
     if name == "bundle": name = "bundle.json" if kind == "web" else "bundle/bundle.json"
     (app/name).write_bytes(b"my own")
     before = contents(app)
-    with pytest.raises(CourseError, match=f"no longer as they were made: {name}. Move them away"): make(kind, "app", "Second")
+    with pytest.raises(CourseError, match=f"no longer as they were made: {name}. Move them away"):
+        make(kind, "app", "Second")
     assert contents(app) == before
     (app/name).rename(app.parent/"moved_away")
     make(kind, "app", "Second")
@@ -128,7 +131,8 @@ def test_an_interrupted_update_goes_on_when_it_is_repeated(kind, make, monkeypat
         broken.setattr(os, "replace", counted)
         with pytest.raises(KeyboardInterrupt): make(kind, "app", "Second", examples=2)
     found = contents(app)
-    assert len(done) == steps and found != second and all(content in (first.get(name), second.get(name)) for name, content in found.items())
+    assert len(done) == steps and found != second and all(content in (first.get(name), second.get(name)) for name,
+                                                          content in found.items())
     make(kind, "app", "Second", examples=2)
     assert contents(app) == second | {"notes.txt": b"mine"}
 

@@ -68,7 +68,8 @@ def key_colour():
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
 def test_pictures_are_turned_upright(orientation, kind):
-    names = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
+    names = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
+             7: "TRANSVERSE", 8: "ROTATE_90"}
     expected = corners().transpose(Image.Transpose[names[orientation]]) if orientation in names else corners()
     opened = open_picture(turned(orientation, kind))
     assert opened.size == expected.size
@@ -76,7 +77,8 @@ def test_pictures_are_turned_upright(orientation, kind):
     assert difference < 6 # what JPEG and WebP lose at the edges; another turn differs by 30 and more
 
 
-@pytest.mark.parametrize("make", [lambda: transparent("RGBA"), lambda: transparent("P"), key_colour], ids=["rgba", "palette", "key colour"])
+@pytest.mark.parametrize("make", [lambda: transparent("RGBA"), lambda: transparent("P"), key_colour],
+                         ids=["rgba", "palette", "key colour"])
 def test_transparent_pictures_are_put_on_white(make):
     opened = open_picture(make())
     assert (opened.mode, opened.getpixel((50, 30)), opened.getpixel((10, 30))) == ("RGB", (255, 255, 255), (255, 0, 0))
@@ -89,7 +91,8 @@ def test_the_bundle_says_what_is_behind_transparent_pictures(tmp_path):
 
 @pytest.mark.parametrize(("image", "pixel"), [
     (Image.new("L", (9, 9), 77), (77, 77, 77)), (Image.new("1", (9, 9), 1), (255, 255, 255)),
-    (Image.new("LA", (9, 9), (77, 255)), (77, 77, 77)), (Image.fromarray(np.full((9, 9), 77*256, np.uint16)), (77, 77, 77)),
+    (Image.new("LA", (9, 9), (77, 255)), (77, 77, 77)),
+    (Image.fromarray(np.full((9, 9), 77*256, np.uint16)), (77, 77, 77)),
     (Image.new("RGB", (9, 9), "navy").quantize(4), (0, 0, 128))],
     ids=["grey", "black and white", "grey with alpha", "16 bits", "palette"])
 def test_kinds_of_colour_in_a_file(image, pixel):
@@ -126,7 +129,8 @@ def test_the_callers_picture_is_left_alone(predictor, tmp_path):
 @pytest.mark.parametrize("method", ["crop", "squish", "pad"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (33, 24), (4000, 3)])
 def test_any_shape_gets_an_answer(tmp_path, method, size):
-    there = load_bundle(write_bundle(tmp_path/"shapes", preprocess=WAY | {"method": method, "pad_mode": "border"}), threads=1)
+    there = load_bundle(write_bundle(tmp_path/"shapes", preprocess=WAY | {"method": method, "pad_mode": "border"}),
+                        threads=1)
     assert there.predict(Image.new("RGB", size, "lime")).label == "green"
 
 
@@ -146,7 +150,8 @@ def test_borders(tmp_path, pad_mode, label):
     "A tall blue picture whose outermost columns are red: borders are black, red, or blue again"
     image = Image.new("RGB", (40, 60), "blue")
     for column in (0, 39): image.paste("red", (column, 0, column + 1, 60))
-    there = load_bundle(write_bundle(tmp_path/"borders", preprocess=WAY | {"method": "pad", "pad_mode": pad_mode}), threads=1)
+    there = load_bundle(write_bundle(tmp_path/"borders", preprocess=WAY | {"method": "pad", "pad_mode": pad_mode}),
+                        threads=1)
     pixels = there.pixels(image)
     assert pixels.shape == (*SIZE, 3) and there.predict(image).label == label
     assert (pixels[:, 0].max() == 0) == (pad_mode == "zeros")
@@ -167,10 +172,12 @@ def test_a_background_is_the_same_in_strips_and_at_once(monkeypatch, content, st
 def test_an_answer(predictor):
     answer = predictor.predict(Image.new("RGB", (60, 60), (200, 60, 50)))
     assert isinstance(answer, Prediction) and (answer.label, answer.index, answer.unlike) == ("red", 0, False)
-    assert list(answer.probabilities) == ["red", "green", "blue"] and sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert list(answer.probabilities) == ["red", "green",
+                                          "blue"] and sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-6)
     distances = [(value/255 - mean)/0.15 for value, mean in ((200, 0.8), (60, 0.2), (50, 0.2))]
     assert answer.score == pytest.approx(np.sqrt(np.mean(np.square(distances))), abs=1e-4)
-    json.dumps([answer.label, answer.index, answer.probabilities, answer.unlike, answer.score]) # plain Python, ready for the web
+    json.dumps([answer.label, answer.index, answer.probabilities, answer.unlike,
+                answer.score]) # plain Python, ready for the web
 
 
 @pytest.mark.parametrize(("colour", "unlike"), [((204, 51, 51), False), ("black", True), ("white", True)])
@@ -179,7 +186,8 @@ def test_pictures_unlike_the_training_data(predictor, colour, unlike):
 
 
 def test_without_a_domain_nothing_is_unlike(tmp_path):
-    answer = load_bundle(write_bundle(tmp_path/"plain", domain=None), threads=1).predict(Image.new("RGB", (9, 9), "white"))
+    answer = load_bundle(write_bundle(tmp_path/"plain", domain=None),
+                         threads=1).predict(Image.new("RGB", (9, 9), "white"))
     assert (answer.unlike, answer.score) == (False, None)
 
 
@@ -187,7 +195,8 @@ def test_without_a_domain_nothing_is_unlike(tmp_path):
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_batch_keeps_its_order(bundle, batch_size, threads):
     labels = random.Random(0).choices(VOCAB, k=10)
-    pictures = [Image.new("RGB", (30 + number, 20), "lime" if label == "green" else label) for number, label in enumerate(labels)]
+    pictures = [Image.new("RGB", (30 + number, 20), "lime" if label == "green" else label) for number,
+                label in enumerate(labels)]
     answers = load_bundle(bundle, threads=threads).predict_batch(iter(pictures), batch_size=batch_size)
     assert [answer.label for answer in answers] == labels
 
@@ -200,7 +209,8 @@ def test_many_threads_may_ask_at_once(predictor):
 
 
 def test_reduced_decoding_is_close_and_only_on_request(bundle):
-    gradient = Image.merge("RGB", [Image.linear_gradient("L").rotate(turn).resize((1600, 1200)) for turn in (0, 90, 180)])
+    gradient = Image.merge("RGB",
+                           [Image.linear_gradient("L").rotate(turn).resize((1600, 1200)) for turn in (0, 90, 180)])
     exif = Image.Exif()
     exif[274] = 6
     photo = file_of(gradient, "JPEG", quality=95, exif=exif)
@@ -210,7 +220,8 @@ def test_reduced_decoding_is_close_and_only_on_request(bundle):
     assert 0 < difference.max() <= 8
     opened = Image.open(io.BytesIO(photo))
     assert not np.array_equal(exact.pixels(opened), reduced.pixels(photo)) and opened.size == (1600, 1200)
-    assert np.array_equal(exact.pixels(opened), reduced.pixels(Image.open(io.BytesIO(photo)))) # the caller's picture stays as large as it is
+    assert np.array_equal(exact.pixels(opened),
+                          reduced.pixels(Image.open(io.BytesIO(photo)))) # the caller's picture stays as large as it is
 
 
 # Bad pictures
@@ -232,10 +243,13 @@ def huge(width, height):
 
 BAD = {"nothing.png": (b"", "0 bytes"), "text.jpg": (b"Dear model, I am no picture.", "no picture"),
        "vector.svg": (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
-       "page.html": (b"<script>alert(1)</script>", "no picture"), "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture"),
+       "page.html": (b"<script>alert(1)</script>", "no picture"),
+       "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture"),
        "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "JPEG"), "numbers.pickle": (b"\x80\x04\x95", "no picture"),
-       "numbers.tif": (file_of(Image.new("F", (9, 9)), "TIFF"), "32 bits"), "start.jpg": (b"\xff\xd8\xff\xe0cut off", "not complete"),
-       "cut.jpg": (file_of(corners(900, 600), "JPEG")[:2000], "not complete"), "cut.png": (file_of(corners())[:100], "not complete"),
+       "numbers.tif": (file_of(Image.new("F", (9, 9)), "TIFF"), "32 bits"),
+       "start.jpg": (b"\xff\xd8\xff\xe0cut off", "not complete"),
+       "cut.jpg": (file_of(corners(900, 600), "JPEG")[:2000], "not complete"),
+       "cut.png": (file_of(corners())[:100], "not complete"),
        "notes.png": (talkative(), "not complete"), "large.png": (huge(10_000, 9_000), "90,000,000 pixels"),
        "bomb.png": (huge(30_000, 20_000), "too many pixels"),
        "bomb.gif": (b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;", "too many pixels")}
@@ -292,7 +306,8 @@ def test_larger_pictures_of_strangers_are_refused(bundle, tmp_path):
     served = load_bundle(bundle, threads=1, most_pixels=SERVED_PIXELS)
     for picture in (huge(9400, 9400), Image.new("1", (5001, 5000))):
         with pytest.raises(BadPicture, match="the most is 25,000,000. Save it smaller"): served.predict(picture)
-    padded = load_bundle(write_bundle(tmp_path/"padded", preprocess=WAY | {"method": "pad"}), threads=1, most_pixels=SERVED_PIXELS)
+    padded = load_bundle(write_bundle(tmp_path/"padded", preprocess=WAY | {"method": "pad"}), threads=1,
+                         most_pixels=SERVED_PIXELS)
     with pytest.raises(BadPicture, match="with borders it would have"): padded.predict(Image.new("1", (9000, 2000)))
 
 
@@ -303,17 +318,21 @@ def test_a_transparent_picture_is_in_memory_twice_at_most(bundle, tmp_path, orie
     exif[274] = orientation
     (tmp_path/"clear.png").write_bytes(file_of(Image.new("RGBA", (side, side)), exif=exif))
     code = ("from course_lib.apps.predictor import load_bundle\n"
-            "most = lambda: next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
-            f"there = load_bundle({str(bundle)!r}, threads=1); there.predict({str(bundle.parent/'small.png')!r}); before = most()\n"
+            "most = lambda: next(int(line.split()[1]) for line in open('/proc/self/status') if "
+            "line.startswith('VmHWM'))\n"
+            f"there = load_bundle({str(bundle)!r}, threads=1); there.predict({str(bundle.parent/'small.png')!r}); "
+            f"before = most()\n"
             f"there.predict({str(tmp_path/'clear.png')!r}); print((most() - before)*1024)")
     (bundle.parent/"small.png").write_bytes(file_of(Image.new("RGBA", (9, 9))))
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(module.__file__).parent.parent, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(module.__file__).parent.parent, capture_output=True,
+                          text=True, timeout=60)
     assert int(done.stdout) < 2.5*4*side**2, done.stderr
 
 
 def test_in_a_batch_the_bad_one_is_named(predictor, tmp_path):
     (tmp_path/"bad.jpg").write_bytes(b"no")
-    with pytest.raises(BadPicture, match=r"'bad\.jpg'"): predictor.predict_batch([corners(), tmp_path/"bad.jpg", corners()])
+    with pytest.raises(BadPicture, match=r"'bad\.jpg'"):
+        predictor.predict_batch([corners(), tmp_path/"bad.jpg", corners()])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -323,7 +342,8 @@ def test_damaged_files_give_an_answer_or_a_message(predictor, kind):
     content = file_of(corners(), kind) if kind in ("GIF", "BMP") else turned(6, kind)
     for _ in range(60):
         damaged = bytearray(content)
-        for _ in range(chance.randint(1, 8)): damaged[min(int(chance.expovariate(1/60)), len(content) - 1)] = chance.randrange(256)
+        for _ in range(chance.randint(1, 8)):
+            damaged[min(int(chance.expovariate(1/60)), len(content) - 1)] = chance.randrange(256)
         try: assert predictor.predict(damaged[:chance.randint(len(content)//2, len(content))]).label in VOCAB
         except BadPicture as error: refused += len(str(error).split()) > 5
     assert refused > 5
@@ -353,7 +373,8 @@ def test_a_description_without_end_is_not_read(tmp_path):
 def reading(location, constant):
     "A network whose weights lie in a file, given as an initializer or by a node"
     weights = TensorProto(name="weights", data_type=TensorProto.FLOAT, dims=[3, 3], data_location=TensorProto.EXTERNAL)
-    for key, value in (("location", location), ("offset", "0"), ("length", "36")): weights.external_data.add(key=key, value=value)
+    for key, value in (("location", location), ("offset", "0"), ("length", "36")):
+        weights.external_data.add(key=key, value=value)
     model = onnx.load_model_from_string(network())
     fixed = [item for item in model.graph.initializer if item.name != "weights"]
     del model.graph.initializer[:]
@@ -363,7 +384,8 @@ def reading(location, constant):
 
 
 @pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("location", ["secret.weights", "inside/../secret.weights", "../secret.weights", "{here}/secret.weights"])
+@pytest.mark.parametrize("location",
+                         ["secret.weights", "inside/../secret.weights", "../secret.weights", "{here}/secret.weights"])
 def test_a_network_reads_no_files(tmp_path, monkeypatch, location, constant):
     here = tmp_path/"here"
     (here/"inside").mkdir(parents=True)
@@ -377,9 +399,12 @@ def giving(features=1., probabilities=1., operator="Mul"):
     "Averages of the three colours times a number are the features, and times another the probabilities"
     shape = lambda name, *sizes: helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
     whole = operator == "Expand"
-    fixed = [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3]), helper.make_tensor("one", TensorProto.FLOAT, [], [features]),
-             helper.make_tensor("other", TensorProto.INT64 if whole else TensorProto.FLOAT, [2] if whole else [], probabilities if whole else [probabilities])]
-    nodes = [helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0), helper.make_node("Mul", ["means", "one"], ["features"]),
+    fixed = [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3]),
+             helper.make_tensor("one", TensorProto.FLOAT, [], [features]),
+             helper.make_tensor("other", TensorProto.INT64 if whole else TensorProto.FLOAT, [2] if whole else [],
+                                probabilities if whole else [probabilities])]
+    nodes = [helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
+             helper.make_node("Mul", ["means", "one"], ["features"]),
              helper.make_node(operator, ["means", "other"], ["probabilities"])]
     outputs = [shape("probabilities", "n", 3), shape("features", "n", 3)]
     graph = helper.make_graph(nodes, "odd", [shape("pixels", "n", 3, *SIZE)], outputs, fixed)
@@ -387,17 +412,22 @@ def giving(features=1., probabilities=1., operator="Mul"):
 
 
 @pytest.mark.parametrize(("numbers", "words"), [
-    ({"probabilities": 1/3}, None), ({"probabilities": 7.}, "from 0 to 1"), ({"probabilities": float("nan")}, "from 0 to 1"),
-    ({"probabilities": -1.}, "from 0 to 1"), ({"probabilities": 0.2}, "add up to 1"), ({"probabilities": 1/3, "features": 1e38}, "features"),
-    ({"probabilities": 1/3, "features": float("nan")}, "features"), ({"probabilities": [2**58, 3], "operator": "Expand"}, "gives up")])
+    ({"probabilities": 1/3}, None), ({"probabilities": 7.}, "from 0 to 1"),
+    ({"probabilities": float("nan")}, "from 0 to 1"),
+    ({"probabilities": -1.}, "from 0 to 1"), ({"probabilities": 0.2}, "add up to 1"),
+    ({"probabilities": 1/3, "features": 1e38}, "features"),
+    ({"probabilities": 1/3, "features": float("nan")}, "features"),
+    ({"probabilities": [2**58, 3], "operator": "Expand"}, "gives up")])
 def test_a_network_that_gives_no_answer_is_named(tmp_path, numbers, words):
-    there, white = load_bundle(write_bundle(tmp_path/"odd", giving(**numbers)), threads=1), Image.new("RGB", (9, 9), "white")
+    there, white = load_bundle(write_bundle(tmp_path/"odd", giving(**numbers)), threads=1), Image.new("RGB", (9, 9),
+        "white")
     if words is None: assert there.predict(white).probabilities["red"] == pytest.approx(1/3)
     else:
         with pytest.raises(BadBundle, match=words): there.predict(white)
 
 
-@pytest.mark.parametrize(("chance", "words"), [(1., "more than 99%"), (0.991, "more than 99%"), (0.99, "99%"), (0.345, "34%"), (0., "0%")])
+@pytest.mark.parametrize(("chance", "words"),
+                         [(1., "more than 99%"), (0.991, "more than 99%"), (0.99, "99%"), (0.345, "34%"), (0., "0%")])
 def test_no_answer_is_called_certain(chance, words):
     assert Prediction("red", 0, {"red": chance}, False, None).chance == words
 
@@ -427,7 +457,8 @@ def test_it_runs_as_a_single_file_without_the_course_and_without_torch(bundle, t
     (tmp_path/"red.png").write_bytes(file_of(Image.new("RGB", (9, 9), (204, 51, 51))))
     heavy = ("torch", "torchvision", "fastai", "pandas", "scipy", "course_lib")
     code = ("import sys; sys.modules['course_lib'] = None\nfrom predictor import load_bundle\n"
-            f"print(load_bundle({str(bundle)!r}).predict('red.png').label)\nprint([name for name in {heavy} if sys.modules.get(name)])")
+            f"print(load_bundle({str(bundle)!r}).predict('red.png').label)\nprint([name for name in {heavy} if "
+            f"sys.modules.get(name)])")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.split("\n")[:2] == ["red", "[]"], done.stderr
 
@@ -442,8 +473,11 @@ def test_reading_the_description_does_not_load_the_runtime(bundle):
 def traces(command, folder):
     "What a Python program leaves in the folder for temporary files"
     folder.mkdir()
-    env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | {"TMPDIR": str(folder), "TEMP": str(folder)}
-    done = subprocess.run([sys.executable, "-c", command], cwd=folder.parent, env=env, capture_output=True, text=True, timeout=60)
+    env = {name: value for name,
+           value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | {"TMPDIR": str(folder),
+               "TEMP": str(folder)}
+    done = subprocess.run([sys.executable, "-c", command], cwd=folder.parent, env=env, capture_output=True, text=True,
+                          timeout=60)
     assert done.returncode == 0, done.stderr
     return [path.name for path in folder.iterdir()]
 

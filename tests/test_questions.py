@@ -23,7 +23,8 @@ OTHER = {"text": "That one", "feedback": "It is not."}
 
 def question(**changes):
     "A sound question with some fields changed; None takes a field away"
-    fields = {"id": "which", "row": "M1", "kind": "single", "ask": "Which one?", "choices": [CHOICE, OTHER], "answer": "This one."}
+    fields = {"id": "which", "row": "M1", "kind": "single", "ask": "Which one?", "choices": [CHOICE, OTHER],
+              "answer": "This one."}
     return {name: value for name, value in (fields | changes).items() if value is not None}
 
 
@@ -51,13 +52,18 @@ def test_file_follows_the_schema(file, schema):
 
 NUMBER = {"value": 2, "feedback": "Yes.", "right": True}
 BROKEN = {
-    "number without a proof": (question(kind="number", otherwise="No.", choices=[NUMBER]), "question which has no 'proof'"),
+    "number without a proof": (question(kind="number", otherwise="No.", choices=[NUMBER]),
+                               "question which has no 'proof'"),
     "code without a claim": (question(answer="It is\n```python\n1\n```\n"), "question which has no 'proof'"),
-    "claim without code": (question(proof={"claim": "True"}), "'claim' is about the code of the answer, and there is none"),
+    "claim without code": (question(proof={"claim": "True"}),
+                           "'claim' is about the code of the answer, and there is none"),
     "unknown proof": (question(proof={"clam": "True"}), "'clam' that is not known. Did you mean 'claim'"),
     "formula in a question": (question(ask="What is $x$?"), "'ask' must be text without formulas"),
-    "every choice is right": (question(kind="multiple", choices=[CHOICE, CHOICE | {"text": "b"}, CHOICE | {"text": "c"}]), "every choice is right"),
-    "unknown kind": (question(kind="singel"), r"00_test.yml, question which: there is no kind 'singel'. Did you mean 'single'"),
+    "every choice is right": (question(kind="multiple",
+                                       choices=[CHOICE, CHOICE | {"text": "b"}, CHOICE | {"text": "c"}]),
+                                       "every choice is right"),
+    "unknown kind": (question(kind="singel"),
+                     r"00_test.yml, question which: there is no kind 'singel'. Did you mean 'single'"),
     "missing field": (question(answer=None), "question which has no 'answer'"),
     "missing id": (question(id=None), "question 1 has no 'id'"),
     "empty text": (question(ask=" "), "'ask' must be text"),
@@ -66,15 +72,20 @@ BROKEN = {
     "no choices": (question(choices=[]), "'choices' must be a list"),
     "choice is a text": (question(choices=["a", "b"]), r"choice 1 must have the fields text, feedback, and 'a' came"),
     "no feedback": (question(choices=[CHOICE, {"text": "That one"}]), "question which, choice 2 has no 'feedback'"),
-    "right is a text": (question(choices=[CHOICE, OTHER | {"right": "maybe"}]), "'right' must be true or false, and 'maybe' came"),
+    "right is a text": (question(choices=[CHOICE, OTHER | {"right": "maybe"}]),
+                        "'right' must be true or false, and 'maybe' came"),
     "no right choice": (question(choices=[OTHER, OTHER | {"text": "Or that"}]), "no choice is right"),
     "two right choices": (question(choices=[CHOICE, OTHER | {"right": True}]), "2 choices are right"),
-    "one right of many": (question(kind="multiple", choices=[CHOICE, OTHER, OTHER | {"text": "c"}]), "one choice is right"),
-    "text for a number": (question(kind="number", otherwise="No.", choices=[NUMBER | {"value": "2"}]), "'value' must be a number, and '2' came"),
-    "truth for a number": (question(kind="number", otherwise="No.", choices=[NUMBER | {"value": True}]), "'value' must be a number"),
+    "one right of many": (question(kind="multiple", choices=[CHOICE, OTHER, OTHER | {"text": "c"}]),
+                          "one choice is right"),
+    "text for a number": (question(kind="number", otherwise="No.", choices=[NUMBER | {"value": "2"}]),
+                          "'value' must be a number, and '2' came"),
+    "truth for a number": (question(kind="number", otherwise="No.", choices=[NUMBER | {"value": True}]),
+                           "'value' must be a number"),
     "no otherwise": (question(kind="number", choices=[NUMBER]), "no 'otherwise'"),
     "otherwise where one clicks": (question(otherwise="No."), "'otherwise' is for number and text"),
-    "spellings are no list": (question(kind="text", otherwise="No.", choices=[CHOICE | {"also": "a"}]), "'also' must be a list of texts"),
+    "spellings are no list": (question(kind="text", otherwise="No.", choices=[CHOICE | {"also": "a"}]),
+                              "'also' must be a list of texts"),
     "question is a text": ("Which one?", "question 1 must have the fields id, row"),
 }
 
@@ -86,7 +97,8 @@ def test_mistake_is_named(broken, message, tmp_path, schema):
 
 
 def test_sound_questions_are_read(tmp_path, schema):
-    questions = [question(), question(id="both", kind="multiple", choices=[CHOICE, CHOICE | {"text": "b"}, OTHER | {"text": "c"}]),
+    questions = [question(),
+                 question(id="both", kind="multiple", choices=[CHOICE, CHOICE | {"text": "b"}, OTHER | {"text": "c"}]),
                  question(id="two", kind="number", otherwise="No.", choices=[NUMBER], proof={"number": "1 + 1"}),
                  question(id="this", kind="text", otherwise="No.", choices=[CHOICE | {"also": ["this"]}])]
     assert not list(schema.iter_errors({"lesson": "00_test", "questions": questions}))
@@ -97,8 +109,10 @@ def test_sound_questions_are_read(tmp_path, schema):
     ([question(), question()], "00_test", "2 questions have the id 'which'"),
     ([question()], "01_other", "'lesson' must be the name of the file, and '01_other' came"),
     ([], "00_test", "'questions' must be a list"),
-    ([question(kind="text", otherwise="No.", choices=[CHOICE, OTHER | {"text": "THIS ONE"}])], "00_test", "'this one' stands there twice"),
-    *[([question(kind="number", otherwise="No.", choices=[NUMBER | {"value": float(value)}], proof={"number": "2"})], "00_test",
+    ([question(kind="text", otherwise="No.", choices=[CHOICE, OTHER | {"text": "THIS ONE"}])], "00_test",
+     "'this one' stands there twice"),
+    *[([question(kind="number", otherwise="No.", choices=[NUMBER | {"value": float(value)}], proof={"number": "2"})],
+       "00_test",
        "'value' must be a number") for value in ("inf", "nan")],
 ])
 def test_mistake_that_no_schema_sees_is_named(questions, lesson, message, tmp_path):
@@ -116,7 +130,8 @@ def test_file_that_is_no_quiz_is_refused(content, message, tmp_path):
 
 def test_file_cannot_run_code(tmp_path):
     proof = tmp_path/"proof"
-    (tmp_path/"00_test.yml").write_text(f"lesson: !!python/object/apply:pathlib.Path.touch\n- !!python/object/apply:pathlib.Path ['{proof}']\n")
+    (tmp_path/"00_test.yml").write_text(f"lesson: !!python/object/apply:pathlib.Path.touch\n- "
+                                        f"!!python/object/apply:pathlib.Path ['{proof}']\n")
     with pytest.raises(CourseError, match="cannot be read"): read_quiz(tmp_path/"00_test.yml")
     assert not proof.exists()
 
@@ -179,7 +194,8 @@ def test_position_and_length_do_not_give_the_answer_away(lesson, quiz):
     assert max(counts) - min(counts) <= 1
     assert not re.search(r"(\d)\1\1", "".join(map(str, right)))
     lengths = [[len(c.text) for c in q.choices] for q in single]
-    longest, shortest = (sum(texts[i] == extreme(texts) for texts, i in zip(lengths, right, strict=True)) for extreme in (max, min))
+    longest, shortest = (sum(texts[i] == extreme(texts) for texts, i in zip(lengths, right, strict=True))
+                         for extreme in (max, min))
     assert longest < len(single)/3 and shortest < len(single)/2
 
 
@@ -237,7 +253,8 @@ def proof_names(lesson_imports):
         "Value of an expression; None where it fails in a way that a reader would see as well"
         try: return eval(code, lesson_imports | {"re": re} | names)
         except (AttributeError, IndexError, RuntimeError, SyntaxError, TypeError): return None
-    return lesson_imports | {"re": re, "imports": lesson_imports, "run": run, "raises": raises, "close": close, "same": same}
+    return lesson_imports | {"re": re, "imports": lesson_imports, "run": run, "raises": raises, "close": close,
+                             "same": same}
 
 
 @those(lambda question: question.kind == "number")
@@ -269,7 +286,8 @@ def test_proofs_are_there_and_cannot_pass_by_themselves():
     "Each kind of proof is in use, and none of them is a constant truth"
     proofs = [(kind, text) for question in BY_ID.values() for kind, text in question.proof.items()]
     assert {kind for kind, _ in proofs} == {"number", "first", "claim", "choices"}
-    assert not [text for kind, text in proofs if kind in ("claim", "choices") and not re.search(r"[=<>]| is |\bnot\b|[\w.]\(", text)]
+    assert not [text for kind,
+                text in proofs if kind in ("claim", "choices") and not re.search(r"[=<>]| is |\bnot\b|[\w.]\(", text)]
 
 
 # The ways to show them
@@ -299,7 +317,8 @@ def test_output_is_a_closed_frame_a_script_and_the_text(lesson, quiz, shown):
 
 
 def test_outside_a_notebook_there_is_a_way_out():
-    done = subprocess.run([sys.executable, "-c", "from course_lib.quiz.questions import show_quiz; show_quiz('04_mnist')"],
+    done = subprocess.run([sys.executable, "-c",
+                           "from course_lib.quiz.questions import show_quiz; show_quiz('04_mnist')"],
                           capture_output=True, text=True, timeout=60)
     assert done.returncode and "needs a notebook. Here, use `print(answers_markdown(load_quiz('04_mnist')))`" in done.stderr
 
@@ -359,7 +378,8 @@ def replies(question):
 def expected(question):
     "(feedback, whether it is right) for each of these replies"
     told = [(choice.feedback, choice.right) for choice in question.choices for _ in choice.spellings]
-    return [(feedback.replace("`", ""), right) for feedback, right in told + [(question.otherwise, False)]*(not question.clicked)]
+    return [(feedback.replace("`", ""), right) for feedback,
+            right in told + [(question.otherwise, False)]*(not question.clicked)]
 
 
 @pytest.fixture(scope="module")
@@ -368,17 +388,21 @@ def clicked(tmp_path_factory, shown):
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     browser = next(filter(None, map(shutil.which, names)), None)
     if browser is None: pytest.skip(f"no browser found; looked for {', '.join(names)}")
-    frames = "".join(f"{first[0].data['text/html']}<script>{first[1].data['application/javascript']}</script>" for first, _ in shown.values())
+    frames = "".join(f"{first[0].data['text/html']}<script>{first[1].data['application/javascript']}</script>"
+                     for first, _ in shown.values())
     folder = tmp_path_factory.mktemp("browser")
-    page = f"<!doctype html><meta charset=utf-8><body>{frames}" + REPLY.replace("REPLIES", json.dumps([replies(q) for q in BY_ID.values()]))
+    page = f"<!doctype html><meta charset=utf-8><body>{frames}" + REPLY.replace("REPLIES",
+        json.dumps([replies(q) for q in BY_ID.values()]))
     (folder/"quiz.html").write_text(page, encoding="utf-8")
-    done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder/'profile'}",
+    done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu",
+                           f"--user-data-dir={folder/'profile'}",
                            "--virtual-time-budget=5000", "--dump-dom", (folder/"quiz.html").as_uri()],
                           capture_output=True, text=True, encoding="utf-8", timeout=60)
     report = re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.S)
     assert report, done.stderr[-2000:]
     keys, told = list(BY_ID), {}
-    for number, feedback, right in json.loads(html.unescape(report[1])): told.setdefault(keys[number], []).append((feedback, right))
+    for number, feedback, right in json.loads(html.unescape(report[1])):
+        told.setdefault(keys[number], []).append((feedback, right))
     return told
 
 

@@ -11,7 +11,8 @@ from course_lib.base.env import CourseError
 def run():
     run = results.Run("04_mnist", "full", 42, data=[{"name": "mnist_sample", "source": "mirror", "part": False}],
                       device="a test", versions={"python": "3.11"}, date="2026-01-01", seconds=1.)
-    run.measured.append(results.new_measured("M7", "linear by hand", [0.96, 0.98, 0.97], seeds=[1, 2, 3], published_key="M7-linear-by-hand"))
+    run.measured.append(results.new_measured("M7", "linear by hand", [0.96, 0.98, 0.97], seeds=[1, 2, 3],
+                                             published_key="M7-linear-by-hand"))
     return run
 
 

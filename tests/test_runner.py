@@ -189,7 +189,8 @@ def test_what_is_printed_slowly_is_saved_as_what_is_printed_at_once(tmp_path):
     slow = "import sys, time\nfor word in 'one two three'.split(): print(word, end=' ', flush=True); time.sleep(.3)\nprint('x', file=sys.stderr)\nprint('end')"
     path = write_notebook(tmp_path, [slow])
     run(path, save=True)
-    assert [(output.name, output.text) for output in outputs(path, 0)] == [("stdout", "one two three end\n"), ("stderr", "x\n")]
+    assert [(output.name, output.text) for output in outputs(path, 0)] == [("stdout", "one two three end\n"),
+        ("stderr", "x\n")]
 
 
 def test_widgets_are_not_saved(tmp_path):
@@ -289,7 +290,7 @@ lesson.scoreboard()
 def test_figures_are_kept_with_the_outputs_or_not_at_all(tmp_path, monkeypatch, last, status):
     "A lesson that fails after its scoreboard leaves the results of an earlier run, and its outputs, as they were"
     results = tmp_path / "results"
-    monkeypatch.setattr(runner, "results_folder", lambda: results)
+    monkeypatch.setattr(kept, "results_folder", lambda: results)
     save_run(Run("04_mnist", "full", 1), results)
     path = write_notebook(tmp_path, [MEASURES, last])
     before = path.read_bytes(), (results / "04_mnist.json").read_bytes()
@@ -301,15 +302,17 @@ def test_figures_are_kept_with_the_outputs_or_not_at_all(tmp_path, monkeypatch, 
 
 
 def test_outputs_that_are_refused_take_the_figures_with_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "results_folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(kept, "results_folder", lambda: tmp_path / "results")
     path = write_notebook(tmp_path, [MEASURES, LEAKS["home"]])
     with pytest.raises(CourseError, match="of this machine"): run(path, save=True)
     assert not (tmp_path / "results").exists()
 
 
 def test_damaged_figures_are_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "results_folder", lambda: tmp_path / "results")
-    path = write_notebook(tmp_path, ["import os, pathlib\npathlib.Path(os.environ['COURSE_SAVE'], '04_mnist.json').write_text('{}')"])
+    monkeypatch.setattr(kept, "results_folder", lambda: tmp_path / "results")
+    path = write_notebook(tmp_path,
+                          ["import os, pathlib\npathlib.Path(os.environ['COURSE_SAVE'], "
+                           "'04_mnist.json').write_text('{}')"])
     before = path.read_bytes()
     with pytest.raises(CourseError, match="04_mnist.json is not a saved run"): run(path, save=True)
     assert path.read_bytes() == before and not (tmp_path / "results").exists()

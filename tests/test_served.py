@@ -53,7 +53,8 @@ def running(command, folder, port, ready, **env):
     "A server in a process of its own, which is waited for and ended; its temporary files go to a folder that is removed"
     with tempfile.TemporaryDirectory() as temporary, open(Path(temporary)/"log", "w+") as log:
         env = {**os.environ, "TMPDIR": temporary, "PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "*", **env}
-        process = subprocess.Popen([sys.executable, *command], cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([sys.executable, *command], cwd=folder, env=env, stdout=log,
+                                   stderr=subprocess.STDOUT)
         try:
             end = time.monotonic() + 300
             while not answers(f"http://127.0.0.1:{port}{ready}"):
@@ -135,7 +136,8 @@ def grey_16_bit():
 
 def huge(width, height):
     "A small file, yet a whole picture: black, one bit a pixel"
-    def chunk(kind, data): return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     header, rows = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0), zlib.compress(bytes((width//8 + 1)*height))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
@@ -148,11 +150,14 @@ def turned():
 
 GOOD = {"animated.gif": (animated, "red"), "cmyk.jpg": (partial(picture, "green", "JPEG", "CMYK"), "green"),
         "palette.png": (partial(picture, "blue", mode="P"), "blue"), "turned.jpg": (turned, "blue"),
-        "phone.png": (lambda: huge(6000, 4000), None), "sixteen_bits.png": (grey_16_bit, None), "no_ending": (partial(picture, "red"), "red")} # None: any label
-BAD = {"corrupt.jpg": (lambda: picture(kind="JPEG", size=(900, 600))[:900], "damaged"), "cut_off.png": (lambda: picture()[:100], "damaged"),
+        "phone.png": (lambda: huge(6000, 4000), None), "sixteen_bits.png": (grey_16_bit, None),
+        "no_ending": (partial(picture, "red"), "red")} # None: any label
+BAD = {"corrupt.jpg": (lambda: picture(kind="JPEG", size=(900, 600))[:900], "damaged"),
+       "cut_off.png": (lambda: picture()[:100], "damaged"),
        "vector.svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'><rect width='9' height='9'/></svg>", "SVG"),
        "text.jpg": (lambda: b"Dear model, I am no picture.", "no picture"), "nothing.png": (lambda: b"", "empty"),
-       "page.html": (lambda: b"<script>alert(1)</script>", "no picture"), "huge.png": (lambda: huge(30_000, 20_000), "pixels"),
+       "page.html": (lambda: b"<script>alert(1)</script>", "no picture"),
+       "huge.png": (lambda: huge(30_000, 20_000), "pixels"),
        "many.png": (lambda: huge(9_400, 9_400), "the most is 25,000,000"),
        "bomb.gif": (lambda: b"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;", "pixels")}
 
@@ -200,8 +205,11 @@ def test_no_picture_at_all(app):
 
 # What must not be reached
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../app.py", "app.py", "{folder}/app.py", "{folder}/bundle/model.onnx", "{folder}",
-                                  "{folder}/examples/1.jpg", "..%2f..%2fetc%2fpasswd", "file:///etc/passwd", "C:%5CWindows%5Cwin.ini",
+@pytest.mark.parametrize("path",
+                         ["/etc/passwd", "../app.py", "app.py", "{folder}/app.py", "{folder}/bundle/model.onnx",
+                          "{folder}",
+                                  "{folder}/examples/1.jpg", "..%2f..%2fetc%2fpasswd", "file:///etc/passwd",
+                                  "C:%5CWindows%5Cwin.ini",
                                   "http://127.0.0.1:1/", "{uploads}/../../../../../../etc/passwd"])
 def test_no_file_of_the_server_is_served(app, folder, path):
     uploads = upload(app, "a.png", picture()).json()[0].rsplit("/", 1)[0]
@@ -210,7 +218,8 @@ def test_no_file_of_the_server_is_served(app, folder, path):
 
 
 @pytest.mark.parametrize("marked", [True, False])
-@pytest.mark.parametrize("path", ["{folder}/examples/1.jpg", "examples/1.jpg", "/etc/passwd", "http://127.0.0.1:1/a.png",
+@pytest.mark.parametrize("path",
+                         ["{folder}/examples/1.jpg", "examples/1.jpg", "/etc/passwd", "http://127.0.0.1:1/a.png",
                                   "HTTPS://localhost/a.png", "ftp://127.0.0.1:1/a.png", "", "\0"])
 def test_no_file_of_the_server_is_classified_and_nothing_fetched(app, folder, path, marked):
     item = file_data(path.format(folder=folder))
@@ -288,7 +297,8 @@ def uploads_in(folder): return [path for path in folder.rglob("uploads-*/**/*") 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_uploads_are_gone_when_the_app_stops(folder, tmp_path, number):
     port = free_port()
-    code = "import signal, app; signal.signal(signal.SIGINT, signal.default_int_handler); app.serve('.')" # SIGINT may be ignored by inheritance
+    # SIGINT may be ignored by inheritance
+    code = "import signal, app; signal.signal(signal.SIGINT, signal.default_int_handler); app.serve('.')"
     with running(["-c", code], folder, port, "/config", GRADIO_SERVER_PORT=str(port), TMPDIR=str(tmp_path)) as process:
         upload(f"http://127.0.0.1:{port}", "a.png", picture())
         assert uploads_in(tmp_path)
@@ -302,7 +312,8 @@ def test_uploads_cannot_fill_the_disk(folder, tmp_path):
     port = free_port()
     code = "import app; app.LAUNCH['app_kwargs']['middleware'][1].kwargs['most'] = 12*2**20; app.serve('.')"
     with running(["-c", code], folder, port, "/config", GRADIO_SERVER_PORT=str(port), TMPDIR=str(tmp_path)):
-        address, stored = f"http://127.0.0.1:{port}", sum(max(path.stat().st_size, 2**16) for path in uploads_in(tmp_path))
+        address, stored = f"http://127.0.0.1:{port}", sum(max(path.stat().st_size, 2**16)
+                                                          for path in uploads_in(tmp_path))
         content = picture() + bytes(2*2**20 - stored - 2**16)
         first = upload(address, "a.png", picture())
         assert [upload(address, "b.png", content).status_code for _ in range(2)] == [200, 507]
@@ -311,13 +322,15 @@ def test_uploads_cannot_fill_the_disk(folder, tmp_path):
 
 @pytest.mark.parametrize("path", ["process_recording", "component_server"])
 def test_forms_are_for_uploads_only(app, path):
-    assert httpx.post(f"{app}/gradio_api/{path}", files={"video": ("a.mp4", b"film", "video/mp4")}, timeout=30).status_code == 404
+    assert httpx.post(f"{app}/gradio_api/{path}", files={"video": ("a.mp4", b"film", "video/mp4")},
+                      timeout=30).status_code == 404
 
 
 # Clients
 
 def test_the_python_client(app, folder, pictures):
-    done = subprocess.run([sys.executable, folder/"clients"/"client.py", pictures[1], app], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, folder/"clients"/"client.py", pictures[1], app], capture_output=True,
+                          text=True, timeout=120)
     assert done.stdout.startswith("{'green': "), done.stderr
 
 
@@ -325,7 +338,8 @@ def test_the_python_client(app, folder, pictures):
 def test_the_curl_client(app, folder, pictures, tmp_path):
     (tmp_path/"letter.jpg").write_text("no picture")
     for path, expected in ((pictures[2], 'data: [{"label": "blue"'), (tmp_path/"letter.jpg", "event: error")):
-        done = subprocess.run(["sh", folder/"clients"/"client.sh", path, app], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["sh", folder/"clients"/"client.sh", path, app], capture_output=True, text=True,
+                              timeout=60)
         assert expected in done.stdout, done.stderr
 
 
@@ -385,7 +399,8 @@ def test_the_page_asks_nobody_else(app, browser):
 @pytest.fixture(scope="module")
 def server(folder):
     port = free_port()
-    command = ["-m", "uvicorn", "--factory", "server:create_app", "--workers", "2", "--port", str(port), "--log-level", "warning"]
+    command = ["-m", "uvicorn", "--factory", "server:create_app", "--workers", "2", "--port", str(port), "--log-level",
+               "warning"]
     with running(command, folder, port, "/health", OMP_NUM_THREADS="1"): yield f"http://127.0.0.1:{port}"
 
 
@@ -416,7 +431,8 @@ def test_half_a_picture_is_not_waited_for(folder):
     port = free_port()
     code = ("import server, uvicorn; server.read_body.__defaults__ = (server.SERVED_BYTES, 0.5)\n"
             f"uvicorn.run(server.create_app('.'), port={port}, log_level='warning')")
-    with running(["-c", code], folder, port, "/health"), socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
+    with running(["-c", code], folder, port, "/health"), socket.create_connection(("127.0.0.1", port),
+        timeout=60) as caller:
         caller.sendall(b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf a picture")
         answer = b"".join(iter(partial(caller.recv, 4096), b"")) # until the server hangs up
     assert answer.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.5 seconds" in answer
@@ -449,20 +465,23 @@ def test_the_folder_runs_without_this_course_and_passes_its_own_test(bundle, pic
     MAKERS[kind](bundle, tmp_path/"app", examples=pictures)
     (tmp_path/"app"/"conftest.py").write_text(
         "import sys\nsys.modules.update(dict.fromkeys(['torch', 'fastai', 'course_lib']))\n", encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=tmp_path/"app", capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=tmp_path/"app", capture_output=True, text=True,
+                          timeout=120)
     assert done.returncode == 0, done.stdout
     requirements = (tmp_path/"app"/"requirements.txt").read_text()
     assert not [name for name in ("torch", "fastai", "course") if name in requirements]
 
 
-@pytest.mark.parametrize(("change", "failed"), [("model", "test_the_model_is_whole"), ("answer", "test_an_example_gets_its_answer")])
+@pytest.mark.parametrize(("change", "failed"),
+                         [("model", "test_the_model_is_whole"), ("answer", "test_an_example_gets_its_answer")])
 def test_the_owners_test_can_fail(bundle, pictures, tmp_path, change, failed):
     app = make_notebook_app(bundle, tmp_path/"app", examples=pictures)
     if change == "model": (app/"bundle"/"model.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1")
     else:
         expected = app/"examples"/"expected.json"
         expected.write_text(expected.read_text().replace("red", "blue"))
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "test_app.py"], cwd=app, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "test_app.py"], cwd=app, capture_output=True,
+                          text=True, timeout=120)
     assert done.returncode == 1 and failed in done.stdout
 
 
@@ -474,7 +493,8 @@ def test_the_notebook_runs_and_answers(bundle, tmp_path):
     assert notebook.cells[0].source.startswith("# Which &lt;b&gt;colour&lt;/b&gt;?")
     visit = ("from datetime import datetime\nupload, button, shown, said = _.children\n"
              f"content = {picture('green')!r}\n"
-             "file = dict(name='a.png', type='image/png', size=len(content), content=memoryview(content), last_modified=datetime.now())\n"
+             "file = dict(name='a.png', type='image/png', size=len(content), content=memoryview(content), "
+             "last_modified=datetime.now())\n"
              "upload.value = (file,)\nbutton.click()\nprint(said.value, len(shown.outputs))")
     notebook.cells.append(nbformat.v4.new_code_cell(visit))
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(app)}}).execute()
@@ -502,7 +522,8 @@ def test_made_anew_it_keeps_the_owners_files_and_drops_stale_ones(bundle, pictur
 def test_a_file_that_its_owner_changed_is_not_replaced(bundle, tmp_path):
     app = make_gradio_app(bundle, tmp_path/"app")
     (app/"app.py").write_text("my own")
-    with pytest.raises(CourseError, match="no longer as they were made: app.py"): make_gradio_app(bundle, app, title="Other")
+    with pytest.raises(CourseError, match="no longer as they were made: app.py"):
+        make_gradio_app(bundle, app, title="Other")
     assert (app/"app.py").read_text() == "my own"
     assert json.loads((app/"bundle"/"bundle.json").read_text())["title"] == TITLE
 
@@ -534,7 +555,8 @@ def test_where_the_bundle_is_none_nothing_is_left(tmp_path, bundle):
 
 def test_a_bad_example_is_named_and_nothing_is_left(bundle, tmp_path):
     (tmp_path/"letter.jpg").write_text("no picture")
-    with pytest.raises(CourseError, match="letter.jpg"): make_gradio_app(bundle, tmp_path/"app", examples=[tmp_path/"letter.jpg"])
+    with pytest.raises(CourseError, match="letter.jpg"):
+        make_gradio_app(bundle, tmp_path/"app", examples=[tmp_path/"letter.jpg"])
     assert not (tmp_path/"app").exists()
 
 

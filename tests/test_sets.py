@@ -65,7 +65,8 @@ def publisher(home, serve, monkeypatch):
 
 def left_over(home):
     "Everything below the data folder but locks, receipts and complete sets"
-    return [p for p in home.rglob("*") if p.name.endswith((".part", ".mark", ".unpacking", ".new")) or "downloads" in p.parts[:-1]]
+    return [p for p in home.rglob("*") if p.name.endswith((".part", ".mark", ".unpacking", ".new"))
+            or "downloads" in p.parts[:-1]]
 
 
 # Names and the table
@@ -76,7 +77,8 @@ def test_names(name): assert find_dataset(name).key == "mnist_sample"
 
 @pytest.mark.parametrize("call", [get_data, locate, provenance, verify_data, remove_data, data_path])
 def test_unknown_name(home, call):
-    with pytest.raises(CourseError, match="no data set called 'mnist_smaple'. Did you mean 'mnist_sample'"): call("mnist_smaple")
+    with pytest.raises(CourseError, match="no data set called 'mnist_smaple'. Did you mean 'mnist_sample'"):
+        call("mnist_smaple")
 
 
 def test_registry_is_sound():
@@ -86,7 +88,8 @@ def test_registry_is_sound():
         assert dataset.description and dataset.publisher and dataset.terms and dataset.bytes > 0 and dataset.files > 0
         assert bool(dataset.url) != bool(dataset.by_hand), dataset.key
         assert not dataset.part_of or (dataset.differs and dataset.part_of in datasets())
-    for names in ("path", "mirror_file", "key"): assert len({getattr(d, names) for d in datasets().values()}) == len(datasets())
+    for names in ("path", "mirror_file", "key"):
+        assert len({getattr(d, names) for d in datasets().values()}) == len(datasets())
 
 
 def test_import_is_light():
@@ -116,7 +119,8 @@ def test_web_mirror(web_mirror, home):
 
 
 def test_publisher(publisher, home, monkeypatch):
-    monkeypatch.setattr(sources, "fastai_checks", lambda: {f"{publisher.url}/adult_sample.tgz": (len(ADULT), hashlib.md5(ADULT).hexdigest())})
+    monkeypatch.setattr(sources, "fastai_checks",
+                        lambda: {f"{publisher.url}/adult_sample.tgz": (len(ADULT), hashlib.md5(ADULT).hexdigest())})
     assert (locate("adult_sample").kind, locate("adult_sample").bytes_to_download) == ("publisher", len(ADULT))
     get_data("adult_sample")
     assert provenance("adult_sample")["verified"] == "size and MD5 of the first MiB, stated by fastai"
@@ -171,13 +175,17 @@ def offline(home, monkeypatch):
 
 def test_offline_says_so_at_once(offline):
     with pytest.raises(CourseError) as caught: get_data("mnist_sample")
-    for words in ["'mnist_sample' cannot be reached", "not in the cache", "s3.amazonaws.com does not answer", "Three ways out",
-                  "Connect to the network", "COURSE_DATA_MIRROR", "COURSE_MODE=quick"]: assert words in str(caught.value)
+    for words in ["'mnist_sample' cannot be reached", "not in the cache", "s3.amazonaws.com does not answer",
+                  "Three ways out",
+                  "Connect to the network", "COURSE_DATA_MIRROR",
+                  "COURSE_MODE=quick"]: assert words in str(caught.value)
     assert locate("mnist_sample") is None
 
 
-@pytest.mark.parametrize(("name", "words"), [("bears", "Gather your own"), ("titanic", "kaggle.com/competitions/titanic"),
-                                             ("patents", "kaggle.com/competitions/us-patent"), ("pets_part", "full set is 'pets'")])
+@pytest.mark.parametrize(("name", "words"),
+                         [("bears", "Gather your own"), ("titanic", "kaggle.com/competitions/titanic"),
+                                             ("patents", "kaggle.com/competitions/us-patent"),
+                                             ("pets_part", "full set is 'pets'")])
 def test_sets_without_a_download_say_how_to_get_them(offline, name, words):
     with pytest.raises(CourseError, match=words) as caught: get_data(name)
     assert str(data_path(name)) in str(caught.value) and "Connect" not in str(caught.value)
@@ -197,8 +205,10 @@ def test_network_that_swallows_packets(home, monkeypatch):
         with pytest.raises(TimeoutError): silent.accept() # one question for both
 
 
-@pytest.mark.parametrize(("setting", "words"), [("nowhere", "is not a folder"), ("ftp://example.org/data", "must be a folder or an http"),
-                                                ("mirror/empty", "holds no manifest.json"), ("mirror/adult_sample.tgz", "is not a folder")])
+@pytest.mark.parametrize(("setting", "words"),
+                         [("nowhere", "is not a folder"), ("ftp://example.org/data", "must be a folder or an http"),
+                                                ("mirror/empty", "holds no manifest.json"),
+                                                ("mirror/adult_sample.tgz", "is not a folder")])
 def test_wrong_setting_of_the_mirror(mirror, monkeypatch, setting, words):
     (mirror/"empty").mkdir()
     monkeypatch.setenv("COURSE_DATA_MIRROR", setting if "://" in setting else str(mirror.parent/setting))
@@ -263,11 +273,16 @@ def test_a_locator_asks_again_for_what_was_out_of_reach(web_mirror, monkeypatch)
 # Hostile and broken mirrors
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"file": "../secrets.tgz"}, "outside of the mirror"), ({"file": "/etc/passwd"}, "outside of the mirror"), ({"file": None}, "outside of the mirror"),
-    ({"sha256": "0"*63}, "64 hexadecimal"), ({"sha256": None}, "64 hexadecimal"), ({"bytes": -1}, "its size is -1"), ({"bytes": "9"}, "its size is '9'"),
-    ({"bytes": True}, "its size is True"), ({"extracts_to": "../x/"}, "not to 'adult_sample'"), ({"extracts_to": None}, "not to 'adult_sample'"),
+    ({"file": "../secrets.tgz"}, "outside of the mirror"), ({"file": "/etc/passwd"}, "outside of the mirror"),
+    ({"file": None}, "outside of the mirror"),
+    ({"sha256": "0"*63}, "64 hexadecimal"), ({"sha256": None}, "64 hexadecimal"), ({"bytes": -1}, "its size is -1"),
+    ({"bytes": "9"}, "its size is '9'"),
+    ({"bytes": True}, "its size is True"), ({"extracts_to": "../x/"}, "not to 'adult_sample'"),
+    ({"extracts_to": None}, "not to 'adult_sample'"),
     ({"extracts_to": "mnist_png/"}, "not to 'adult_sample'"), ({"extracts_to": 7}, "not to 'adult_sample'"),
-    ({"sha256": "0"*64}, "adult_sample.tgz has SHA-256"), ({"bytes": 7}, "says 7. It is cut off or another file"), ({"file": "missing.tgz"}, "missing.tgz is missing, although the mirror's manifest lists it"), ({"file": "weights"}, "weights is missing")])
+    ({"sha256": "0"*64}, "adult_sample.tgz has SHA-256"), ({"bytes": 7}, "says 7. It is cut off or another file"),
+    ({"file": "missing.tgz"}, "missing.tgz is missing, although the mirror's manifest lists it"),
+    ({"file": "weights"}, "weights is missing")])
 def test_hostile_manifest(mirror, home, change, words):
     entry = json.loads(manifest({"ADULT_SAMPLE": ARCHIVES["ADULT_SAMPLE"]}))[0]
     (mirror/"manifest.json").write_text(json.dumps([entry | change]))
@@ -296,13 +311,17 @@ def test_the_mirror_may_not_pass_a_part_as_the_full_set(mirror, monkeypatch):
 
 def test_bad_file_of_a_web_mirror_is_deleted_and_named(web_mirror, home):
     web_mirror.files["adult_sample.tgz"] = ADULT[::-1]
-    with pytest.raises(CourseError, match="adult_sample.tgz has SHA-256 .* came from http://127.0.0.1.* and was deleted"): get_data("adult_sample")
+    with pytest.raises(CourseError,
+                       match="adult_sample.tgz has SHA-256 .* came from http://127.0.0.1.* and was deleted"):
+        get_data("adult_sample")
     assert left_over(home) == []
 
 
 # Disks
 
-@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "is full"), (errno.EROFS, "may not be written"), (errno.EACCES, "may not be written")])
+@pytest.mark.parametrize(("number", "words"),
+                         [(errno.ENOSPC, "is full"), (errno.EROFS, "may not be written"),
+                          (errno.EACCES, "may not be written")])
 @pytest.mark.parametrize("step", ["lock", "download", "unpacking folder", "unpacking", "receipt"])
 def test_disk_that_fails_at_any_step(web_mirror, home, monkeypatch, number, words, step):
     def fail(*args, **more): raise OSError(number, os.strerror(number))
@@ -330,7 +349,8 @@ def test_reading_a_read_only_cache(mirror, home, monkeypatch):
 
 def fetch_in_a_process(start, results):
     install = get.install_dataset
-    get.install_dataset = lambda source: (start.wait(120), install(source)) # neither begins before both have decided to fetch
+    get.install_dataset = lambda source: (start.wait(120),
+                                          install(source)) # neither begins before both have decided to fetch
     results.put(str(get_data("adult_sample")))
 
 def test_two_processes_download_once(web_mirror, home):
@@ -361,7 +381,8 @@ def test_killed_while_unpacking(web_mirror, home):
     assert len(list(home.glob(".adult_sample.*.unpacking"))) == 1 and not data_path("adult_sample").exists()
     assert locate("adult_sample").kind == "mirror"
     assert (get_data("adult_sample")/"adult.csv").is_file()
-    assert [name for name, _ in web_mirror.asked].count("adult_sample.tgz") == 1 # the archive was kept and checked again
+    assert [name for name,
+            _ in web_mirror.asked].count("adult_sample.tgz") == 1 # the archive was kept and checked again
     assert left_over(home) == []
 
 
@@ -405,7 +426,8 @@ def test_verify_tells_what_changed(parts):
     assert str(verify_data("pets_part")).startswith("pets_part: ok, 3 files, 0 missing, 0 changed, 0 added")
     (folder/"1.jpg").write_bytes(b"y"); (folder/"2.jpg").unlink(); (folder/"new.jpg").write_bytes(b"z")
     found = verify_data("pets_part")
-    assert (found.ok, found.changed, found.missing, found.added) == (False, ["images/1.jpg"], ["images/2.jpg"], ["images/new.jpg"])
+    assert (found.ok, found.changed, found.missing, found.added) == (False, ["images/1.jpg"], ["images/2.jpg"],
+                                                                     ["images/new.jpg"])
     assert "DAMAGED" in str(found)
     remove_data("pets_part"); get_data("pets_part")
     assert verify_data("pets_part").ok
@@ -414,7 +436,8 @@ def test_verify_tells_what_changed(parts):
 def test_set_put_there_by_something_else(home):
     folder = home/"titanic"; folder.mkdir(parents=True)
     (folder/"train.csv").write_text("x")
-    with pytest.raises(CourseError, match="holds 1 files, and 'titanic' has at least 2: .*course data rm titanic"): get_data("titanic")
+    with pytest.raises(CourseError, match="holds 1 files, and 'titanic' has at least 2: .*course data rm titanic"):
+        get_data("titanic")
     (folder/"test.csv").write_text("x")
     assert get_data("titanic") == folder
     assert provenance("titanic")["source"] == "cache" and "count of files only" in provenance("titanic")["verified"]
@@ -433,7 +456,8 @@ def test_copy(mirror, tmp_path):
     copy = copy_folder(get_data("adult_sample"), tmp_path/"work"/"mine")
     (copy/"adult.csv").unlink()
     assert verify_data("adult_sample").ok
-    with pytest.raises(CourseError, match="not an empty folder"): copy_folder(get_data("adult_sample"), tmp_path/"mirror")
+    with pytest.raises(CourseError, match="not an empty folder"):
+        copy_folder(get_data("adult_sample"), tmp_path/"mirror")
     (tmp_path/"empty").mkdir()
     assert (copy_folder(get_data("adult_sample"), tmp_path/"empty")/"adult.csv").is_file()
     assert [p.name for p in (tmp_path/"work").iterdir()] == ["mine"]
@@ -453,8 +477,10 @@ def test_configuration_of_fastai(home, tmp_path):
 def test_plain_fastai_finds_what_we_fetched(mirror, home):
     "The one test that imports fastai"
     get_data("adult_sample")
-    code = ("from fastai.data.external import URLs, fastai_path, untar_data; from course_lib.data.sets import datasets; from course_lib.base import places; "
-            "print(untar_data(URLs.ADULT_SAMPLE)); print(fastai_path('data') == places.data_home(), fastai_path('model') == places.fastai_folder('model')); "
+    code = ("from fastai.data.external import URLs, fastai_path, untar_data; from course_lib.data.sets import "
+            "datasets; from course_lib.base import places; "
+            "print(untar_data(URLs.ADULT_SAMPLE)); print(fastai_path('data') == places.data_home(), "
+            "fastai_path('model') == places.fastai_folder('model')); "
             "print(all(d.url == getattr(URLs, d.fastai_name) for d in datasets().values() if d.fastai_name))")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == [str(home/"adult_sample"), "True True", "True"], done.stderr

@@ -28,7 +28,9 @@ def files(root):
             for name, pattern in [("pets", "images/*.jpg"), ("bears", "*/*.jpg"), ("camvid_tiny", "images/*.png")]}
 
 
-@pytest.mark.parametrize("draw, kinds", [(standin_photos.draw_pet, standin_photos.BREEDS), (standin_photos.draw_bear, standin_photos.BEARS)])
+@pytest.mark.parametrize("draw, kinds",
+                         [(standin_photos.draw_pet, standin_photos.BREEDS),
+                          (standin_photos.draw_bear, standin_photos.BEARS)])
 def test_a_drawing_depends_on_its_seed_and_kind_only(draw, kinds):
     seen = {(kind, seed): pixels(draw(kind, random.Random(seed))) for kind in kinds for seed in (1, 2)}
     assert len(set(seen.values())) == 2*len(kinds)
@@ -44,7 +46,8 @@ def test_a_drawing_is_the_same_on_every_machine(draw, known):
     assert np.abs(np.asarray(draw()).mean((0, 1)) - known).max() < 0.5
 
 
-@pytest.mark.parametrize("name, count, size", [("pets", 240, (128, 128)), ("bears", 210, (128, 128)), ("camvid_tiny", 40, (128, 96))])
+@pytest.mark.parametrize("name, count, size",
+                         [("pets", 240, (128, 128)), ("bears", 210, (128, 128)), ("camvid_tiny", 40, (128, 96))])
 def test_pictures_are_in_colour_and_differ(files, name, count, size):
     seen = set()
     for file in files[name]:
@@ -92,7 +95,8 @@ def test_streets_have_their_labels_and_codes(root, files):
     folder = build_standin("camvid_tiny", root)
     codes = (folder/"codes.txt").read_text(encoding="utf-8").splitlines()
     assert len(codes) == len(set(codes)) == 32 and codes == sorted(codes, key=str.lower) and "Void" in codes
-    assert {file.name for file in (folder/"labels").iterdir()} == {f"{file.stem}_P.png" for file in files["camvid_tiny"]}
+    assert {file.name for file in (folder/"labels").iterdir()} == {f"{file.stem}_P.png"
+                                                                   for file in files["camvid_tiny"]}
     seen = set()
     for file in (folder/"labels").iterdir():
         with Image.open(file) as labels:
@@ -110,4 +114,5 @@ def test_every_pixel_of_a_street_has_the_colour_of_its_class(seed):
         if len(here) < 50: continue
         hue = here.mean(0)/here.mean(0).sum()
         assert np.abs(hue - np.array(typical)/sum(typical)).max() < 0.04
-    assert set(np.unique(numbers)) <= {standin_photos.STREET_CODES.index(name) for name in standin_photos.STREET_COLOURS}
+    assert set(np.unique(numbers)) <= {standin_photos.STREET_CODES.index(name)
+                                       for name in standin_photos.STREET_COLOURS}

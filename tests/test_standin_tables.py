@@ -18,7 +18,8 @@ COLUMNS = {"adult_sample": "age,workclass,fnlwgt,education,education-num,marital
 def tables(tmp_path_factory):
     root = tmp_path_factory.mktemp("standins")
     def read(name):
-        with open(build_standin(name, root)/FILES[name], encoding="utf-8", newline="") as file: return list(csv.DictReader(file))
+        with open(build_standin(name, root)/FILES[name], encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
     return {name: read(name) for name in FILES}
 
 
@@ -33,7 +34,8 @@ def test_a_table_is_the_same_every_time(tmp_path, name):
     assert first == second
 
 
-@pytest.mark.parametrize("name, words", [("adult_sample", "made-up"), ("ml_sample", "made-up"), ("imdb_sample", "grammar writes")])
+@pytest.mark.parametrize("name, words",
+                         [("adult_sample", "made-up"), ("ml_sample", "made-up"), ("imdb_sample", "grammar writes")])
 def test_a_reader_is_told_that_nothing_is_real(name, words): assert words in RECIPES[name][2]
 
 
@@ -44,8 +46,10 @@ def test_gaps_are_where_the_real_ones_are(tables, column):
 
 
 @pytest.mark.parametrize("column, least, words", [
-    ("workclass", 7, {" Private", " ?"}), ("education", 16, {" HS-grad", " Doctorate"}), ("marital-status", 6, {" Married-civ-spouse"}),
-    ("occupation", 14, {" Sales", " ?"}), ("relationship", 6, {" Husband", " Wife"}), ("native-country", 5, {" United-States", " ?"}),
+    ("workclass", 7, {" Private", " ?"}), ("education", 16, {" HS-grad", " Doctorate"}),
+    ("marital-status", 6, {" Married-civ-spouse"}),
+    ("occupation", 14, {" Sales", " ?"}), ("relationship", 6, {" Husband", " Wife"}),
+    ("native-country", 5, {" United-States", " ?"}),
     ("sex", 2, {" Male", " Female"}), ("salary", 2, {"<50k", ">=50k"})])
 def test_words_are_those_of_the_real_table(tables, column, least, words):
     seen = {row[column] for row in tables["adult_sample"]}
@@ -54,7 +58,8 @@ def test_words_are_those_of_the_real_table(tables, column, least, words):
 
 def test_years_belong_to_the_name_of_the_education(tables):
     years = {name: years for name, (years, _) in standin_tables.EDUCATION.items()}
-    assert all(float(row["education-num"]) == years[row["education"]] for row in tables["adult_sample"] if row["education-num"])
+    assert all(float(row["education-num"]) == years[row["education"]] for row in tables["adult_sample"]
+               if row["education-num"])
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +84,14 @@ def test_the_rule_reaches_its_ceiling_far_above_the_base_rate(tables, salaries):
 
 
 @pytest.mark.parametrize("change, up", [
-    ({"age": 50}, True), ({"age": 70}, True), ({"age": 20}, False), ({"education-num": 13}, True), ({"education-num": 5}, False),
-    ({"marital-status": " Married-civ-spouse"}, True), ({"occupation": " Exec-managerial"}, True), ({"occupation": " Priv-house-serv"}, False),
+    ({"age": 50}, True), ({"age": 70}, True), ({"age": 20}, False), ({"education-num": 13}, True),
+    ({"education-num": 5}, False),
+    ({"marital-status": " Married-civ-spouse"}, True), ({"occupation": " Exec-managerial"}, True),
+    ({"occupation": " Priv-house-serv"}, False),
     ({"hours-per-week": 60}, True), ({"hours-per-week": 10}, False)])
 def test_the_rule_moves_as_it_is_described(change, up):
-    person = {"age": 25, "education-num": 9, "marital-status": " Divorced", "occupation": " Craft-repair", "hours-per-week": 40}
+    person = {"age": 25, "education-num": 9, "marital-status": " Divorced", "occupation": " Craft-repair",
+              "hours-per-week": 40}
     assert (standin_tables.salary_chance(person | change) > standin_tables.salary_chance(person)) == up
 
 
@@ -101,7 +109,8 @@ def test_ratings_are_half_stars_and_nobody_rates_twice(tables):
 
 def rule_losses(rows, people, films):
     "Squared errors of the rule with these biases and factors"
-    expected = [standin_tables.expected_rating(people[int(row["userId"]) - 1], films[int(row["movieId"]) - 1]) for row in rows]
+    expected = [standin_tables.expected_rating(people[int(row["userId"]) - 1], films[int(row["movieId"]) - 1])
+                for row in rows]
     return [(float(row["rating"]) - min(max(rule, 0.5), 5))**2 for row, rule in zip(rows, expected, strict=True)]
 
 

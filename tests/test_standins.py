@@ -11,10 +11,13 @@ from course_lib.base.catalogue import lessons
 def digest(folder):
     "One hash over the names and contents of a folder's files"
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return hashlib.sha256(b"".join(file.relative_to(folder).as_posix().encode() + file.read_bytes() for file in files)).hexdigest()
+    return hashlib.sha256(b"".join(file.relative_to(folder).as_posix().encode() + file.read_bytes()
+                                   for file in files)).hexdigest()
 
 
-OWN = [name for name, (fill, _, _) in standins.RECIPES.items() if fill.__module__ == standins.__name__] # others have tests of their own
+OWN = [name for name,
+       (fill, _, _) in standins.RECIPES.items()
+       if fill.__module__ == standins.__name__] # others have tests of their own
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -45,7 +48,8 @@ def test_digits_can_be_learned(tmp_path):
     import numpy as np
     from PIL import Image
     folder = standins.build_standin("mnist", tmp_path)
-    read = lambda part, digit: np.stack([np.asarray(Image.open(p), float) for p in sorted((folder/part/str(digit)).iterdir())])
+    read = lambda part, digit: np.stack([np.asarray(Image.open(p), float)
+                                         for p in sorted((folder/part/str(digit)).iterdir())])
     means = np.stack([read("training", d).mean(0) for d in range(10)])
     right = [(((read("testing", d)[:, None]-means)**2).mean((2, 3)).argmin(1) == d).mean() for d in range(10)]
     assert np.mean(right) > 0.85
@@ -97,7 +101,8 @@ def passengers(tmp_path_factory):
 def test_titanic_has_the_columns_of_the_real_table(tmp_path):
     folder = standins.build_standin("titanic", tmp_path)
     train, test = read_rows(folder/"train.csv"), read_rows(folder/"test.csv")
-    assert list(train[0]) == TITANIC_COLUMNS and list(test[0]) == [name for name in TITANIC_COLUMNS if name != "Survived"]
+    assert list(train[0]) == TITANIC_COLUMNS and list(test[0]) == [name for name in TITANIC_COLUMNS
+                                                                   if name != "Survived"]
     assert (len(train), len(test)) == (600, 200)
     numbers = [row["PassengerId"] for row in train + test]
     assert len(set(numbers)) == 800

@@ -17,7 +17,8 @@ from course_lib.lesson.results import Run
 def alone(tmp_path, monkeypatch):
     "No cache, no mirror, no network"
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path/"fastai"))
-    for name in ("COURSE_MODE", "COURSE_DATA_MIRROR", "COURSE_SAVE", "CI", "IN_TEST"): monkeypatch.delenv(name, raising=False)
+    for name in ("COURSE_MODE", "COURSE_DATA_MIRROR", "COURSE_SAVE", "CI", "IN_TEST"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("course_lib.data.sources.reachable", lambda url: False)
     monkeypatch.setattr("course_lib.data.weights.reachable", lambda url: False)
 
@@ -113,8 +114,10 @@ def test_banner_says_where_data_comes_from(kind, part, words):
 
 def test_expected_cost_adds_what_is_still_to_come():
     info = find_lesson("04")
-    assert "6.0 MiB to download" in core.expected_cost(info, "full", False, lambda name: Located("publisher", size=3*2**20))
-    assert f"about {info.full_minutes_cpu} minutes" in core.expected_cost(info, "full", False, lambda name: Located("cache"))
+    assert "6.0 MiB to download" in core.expected_cost(info, "full", False,
+                                                       lambda name: Located("publisher", size=3*2**20))
+    assert f"about {info.full_minutes_cpu} minutes" in core.expected_cost(info, "full", False,
+        lambda name: Located("cache"))
 
 
 def test_quick_mode_asks_no_server_for_weights(home, monkeypatch):

@@ -26,7 +26,8 @@ from course_lib.base.env import CourseError
 from course_lib.apps.web_app import WEB, from_network, from_npm, integrity, make_web_app, place_runtime, runtime_home
 
 TITLE = 'Bears: "grizzly" or </title><script>window.harmed = 1</script> & $title?'
-LABELS = ["<b>grizzly</b>", "<script>window.harmed = 1</script>", "<img src=x onerror='window.harmed = 1'>", "black \N{BEAR FACE}", "teddy"]
+LABELS = ["<b>grizzly</b>", "<script>window.harmed = 1</script>", "<img src=x onerror='window.harmed = 1'>",
+          "black \N{BEAR FACE}", "teddy"]
 SIZE = (48, 64) # Height, width
 
 
@@ -37,11 +38,15 @@ def grid_network(labels, seed):
     from onnx import TensorProto, helper, numpy_helper
     values = np.random.RandomState(seed).normal(size=(len(labels), 48)).astype(np.float32)
     cell = [SIZE[0]//4, SIZE[1]//4]
-    nodes = [helper.make_node("AveragePool", ["pixels"], ["grid"], kernel_shape=cell, strides=cell), helper.make_node("Flatten", ["grid"], ["features"]),
-             helper.make_node("Gemm", ["features", "weights", "balance"], ["logits"], transB=1), helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)]
+    nodes = [helper.make_node("AveragePool", ["pixels"], ["grid"], kernel_shape=cell, strides=cell),
+             helper.make_node("Flatten", ["grid"], ["features"]),
+             helper.make_node("Gemm", ["features", "weights", "balance"], ["logits"], transB=1),
+             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)]
     shape = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
     graph = helper.make_graph(nodes, "grid", [shape("pixels", shape=["n", 3, *SIZE])],
-                              [shape("probabilities", shape=["n", len(labels)]), shape("features", shape=["n", 48])], [numpy_helper.from_array(values, "weights"), numpy_helper.from_array(-values.sum(1)/2, "balance")])
+                              [shape("probabilities", shape=["n", len(labels)]), shape("features", shape=["n", 48])],
+                              [numpy_helper.from_array(values, "weights"),
+                               numpy_helper.from_array(-values.sum(1)/2, "balance")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
 
 
@@ -52,8 +57,10 @@ def make_bundle(folder, labels=LABELS, seed=0, **preprocess):
     (folder/"model.onnx").write_bytes(model)
     (folder/"README.md").write_text("# The model\n", encoding="utf-8")
     (folder/"bundle.json").write_text(json.dumps({
-        "format": 1, "title": TITLE, "vocab": labels, "created": "2026-01-01", "metrics": {"error_rate": 0.03412345}, "versions": {"onnx": "1"},
-        "preprocess": {"method": "crop", "pad_mode": "reflection", "size": SIZE, "resample": "bilinear", "background": [255, 255, 255]} | preprocess,
+        "format": 1, "title": TITLE, "vocab": labels, "created": "2026-01-01", "metrics": {"error_rate": 0.03412345},
+        "versions": {"onnx": "1"},
+        "preprocess": {"method": "crop", "pad_mode": "reflection", "size": SIZE, "resample": "bilinear",
+                       "background": [255, 255, 255]} | preprocess,
         "domain": {"means": [[0.5]*48]*len(labels), "scale": [0.3]*48, "threshold": 0.8, "quantile": 0.99},
         "sha256": {"model.onnx": hashlib.sha256(model).hexdigest()}}), encoding="utf-8")
     return folder
@@ -82,7 +89,8 @@ def small_runtime(tmp_path, monkeypatch):
 @pytest.fixture
 def folder(tmp_path, small_runtime):
     drawing(1).save(tmp_path/"example.png")
-    return make_web_app(make_bundle(tmp_path/"bundle"), tmp_path/"app", runtime=small_runtime, examples=[tmp_path/"example.png"])
+    return make_web_app(make_bundle(tmp_path/"bundle"), tmp_path/"app", runtime=small_runtime,
+                        examples=[tmp_path/"example.png"])
 
 
 class Elements(html.parser.HTMLParser):
@@ -95,7 +103,8 @@ class Elements(html.parser.HTMLParser):
     def handle_starttag(self, tag, attributes): self.found.append((tag, dict(attributes)))
 
 
-def stored(folder): return json.loads(re.match(r"const APP = (.*);\n", (folder/"sw.js").read_text(encoding="utf-8"))[1])["files"]
+def stored(folder):
+    return json.loads(re.match(r"const APP = (.*);\n", (folder/"sw.js").read_text(encoding="utf-8"))[1])["files"]
 
 
 def script(page, kind): return re.search(rf'<script type="{kind}"[^>]*>(.*?)</script>', page, re.S)[1]
@@ -108,16 +117,21 @@ def test_the_service_worker_keeps_every_file_of_the_page(folder):
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     page = {name for name in files if name not in AROUND and not name.startswith(("source/", ".github/"))}
     assert stored(folder).keys() == page
-    assert {"index.html", "model.onnx", "bundle.json", "onnxruntime-web.js", "onnxruntime-web.wasm", "manifest.webmanifest", "examples/1.jpg"} <= page
+    assert {"index.html", "model.onnx", "bundle.json", "onnxruntime-web.js", "onnxruntime-web.wasm",
+            "manifest.webmanifest", "examples/1.jpg"} <= page
     for name, facts in stored(folder).items():
-        assert facts == {"bytes": (folder/name).stat().st_size, "sha256": hashlib.sha256((folder/name).read_bytes()).hexdigest()}
+        assert facts == {"bytes": (folder/name).stat().st_size,
+                         "sha256": hashlib.sha256((folder/name).read_bytes()).hexdigest()}
 
 
 def test_every_script_and_style_carries_its_hash(folder):
     page = (folder/"index.html").read_text(encoding="utf-8")
     hashed = json.loads(script(page, "importmap"))["integrity"]
-    hashed |= {tag.get("src", tag.get("href")): tag["integrity"] for _, tag in Elements(page).found if "integrity" in tag}
-    assert {address.split("?")[0] for address in hashed} == {f"./{path.name}" for path in [*folder.glob("*.js"), *folder.glob("*.css")] if path.name != "sw.js"}
+    hashed |= {tag.get("src", tag.get("href")): tag["integrity"] for _,
+               tag in Elements(page).found if "integrity" in tag}
+    assert {address.split("?")[0] for address in hashed} == {f"./{path.name}"
+                                                             for path in [*folder.glob("*.js"), *folder.glob("*.css")]
+                                                             if path.name != "sw.js"}
     for address, stated in hashed.items():
         content = (folder/address.split("?")[0]).read_bytes()
         assert stated == integrity(content) and address.endswith(hashlib.sha256(content).hexdigest()[:12])
@@ -135,7 +149,8 @@ def test_nothing_is_loaded_from_elsewhere(folder):
 
 def test_the_policy_lets_nothing_else_run(folder):
     page = (folder/"index.html").read_text(encoding="utf-8")
-    policy = next(tag["content"] for _, tag in Elements(page).found if tag.get("http-equiv") == "Content-Security-Policy")
+    policy = next(tag["content"] for _,
+                  tag in Elements(page).found if tag.get("http-equiv") == "Content-Security-Policy")
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'" and rules["connect-src"] == "'self'" and "unsafe-inline" not in policy and "'unsafe-eval'" not in policy
     assert web_app.policy(script(page, "importmap")) == policy
@@ -143,7 +158,8 @@ def test_the_policy_lets_nothing_else_run(folder):
 
 def test_title_and_labels_stay_text(folder):
     page = (folder/"index.html").read_text(encoding="utf-8")
-    assert [tag.get("type") for name, tag in Elements(page).found if name == "script"] == ["importmap", "application/json", "module"]
+    assert [tag.get("type") for name, tag in Elements(page).found if name == "script"] == ["importmap",
+        "application/json", "module"]
     assert "<b>" not in page and "onerror" not in page.replace("&#x27;", "").split("<body>")[0].split("description")[0]
     card = (folder/"README.md").read_text(encoding="utf-8")
     facts = yaml.safe_load(card.split("---")[1])
@@ -155,9 +171,11 @@ def test_title_and_labels_stay_text(folder):
 def test_the_manifest_can_be_installed(folder):
     facts = json.loads((folder/"manifest.webmanifest").read_text(encoding="utf-8"))
     assert facts["display"] == "standalone" and facts["start_url"] == facts["scope"] == "./" and len(facts["short_name"]) <= 24
-    assert {("192x192", "any"), ("512x512", "any"), ("512x512", "maskable")} == {(icon["sizes"], icon["purpose"]) for icon in facts["icons"]}
+    assert {("192x192", "any"), ("512x512", "any"),
+            ("512x512", "maskable")} == {(icon["sizes"], icon["purpose"]) for icon in facts["icons"]}
     for icon in facts["icons"]:
-        with Image.open(folder/icon["src"]) as image: assert (f"{image.width}x{image.height}", image.format) == (icon["sizes"], "PNG")
+        with Image.open(folder/icon["src"]) as image:
+            assert (f"{image.width}x{image.height}", image.format) == (icon["sizes"], "PNG")
 
 
 def test_the_folder_can_be_pushed_as_it_is(folder):
@@ -165,16 +183,19 @@ def test_the_folder_can_be_pushed_as_it_is(folder):
     assert rules[0] == "* -text" and {rule.split()[0] for rule in rules if "filter=lfs" in rule} == {"*.onnx", "*.wasm"}
     steps = yaml.safe_load((folder/".github"/"workflows"/"pages.yml").read_text())["jobs"]["publish"]["steps"]
     assert steps[0]["with"]["lfs"] is True
-    assert sorted(path.name for path in (folder/"source"/"src").iterdir()) == sorted(path.name for path in (WEB/"src").iterdir())
+    assert sorted(path.name for path in (folder/"source"/"src").iterdir()) == sorted(path.name
+        for path in (WEB/"src").iterdir())
     assert (folder/"MODEL.md").read_text() == "# The model\n"
 
 
-def owners_test(folder): return subprocess.run([sys.executable, "-I", "test_app.py"], cwd=folder, capture_output=True, text=True, timeout=60)
+def owners_test(folder):
+    return subprocess.run([sys.executable, "-I", "test_app.py"], cwd=folder, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("change, words", [
     (lambda folder: None, "OK"), (lambda folder: (folder/"resize.js").write_text("changed"), "resize.js"),
-    (lambda folder: (folder/"model.onnx").write_text("version https://git-lfs.github.com/spec/v1\n"), "only a pointer of git-lfs"),
+    (lambda folder: (folder/"model.onnx").write_text("version https://git-lfs.github.com/spec/v1\n"),
+     "only a pointer of git-lfs"),
     (lambda folder: (folder/"icon-512.png").unlink(), "icon-512.png"),
 ])
 def test_the_owners_test_sees_what_is_wrong(folder, change, words):
@@ -187,13 +208,16 @@ def test_examples_say_nothing_about_where_they_were_taken(tmp_path, small_runtim
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "A camera maker"
     drawing(3, (1800, 900)).save(tmp_path/"photo.jpg", exif=exif)
-    app = make_web_app(make_bundle(tmp_path/"bundle"), tmp_path/"app", runtime=small_runtime, examples=[tmp_path/"photo.jpg"])
-    with Image.open(app/"examples"/"1.jpg") as example: assert (example.size, dict(example.getexif())) == ((400, 800), {})
+    app = make_web_app(make_bundle(tmp_path/"bundle"), tmp_path/"app", runtime=small_runtime,
+                       examples=[tmp_path/"photo.jpg"])
+    with Image.open(app/"examples"/"1.jpg") as example:
+        assert (example.size, dict(example.getexif())) == ((400, 800), {})
 
 
 # Made again. What holds for every kind of app, such as what is refused and what the owner keeps, is tested in test_parts.py
 
-def version(folder): return re.match(r'const APP = \{"version": "(\w+)"', (folder/"sw.js").read_text(encoding="utf-8"))[1]
+def version(folder):
+    return re.match(r'const APP = \{"version": "(\w+)"', (folder/"sw.js").read_text(encoding="utf-8"))[1]
 
 
 def again(folder, runtime, labels=LABELS, seed=0, **options):
@@ -210,7 +234,8 @@ def test_an_update_is_whole_and_its_version_is_another(folder, tmp_path, small_r
     assert "OK" in owners_test(folder).stderr
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"labels": ["one", "two"]}, {"title": "Another title"}, {"examples": []}])
+@pytest.mark.parametrize("change",
+                         [{"seed": 1}, {"labels": ["one", "two"]}, {"title": "Another title"}, {"examples": []}])
 def test_every_change_of_the_page_gives_another_version(change, folder, tmp_path, small_runtime):
     as_before, old = {"examples": [tmp_path/"example.png"]}, version(folder)
     again(folder, small_runtime, **as_before)
@@ -230,7 +255,8 @@ def test_a_folder_in_use_is_left_alone(tmp_path, small_runtime):
     bundle, folder = make_bundle(tmp_path/"bundle"), tmp_path/"thesis"
     folder.mkdir()
     (folder/"notes.txt").write_text("mine")
-    with pytest.raises(CourseError, match="exists and is no app of this course"): make_web_app(bundle, folder, runtime=small_runtime)
+    with pytest.raises(CourseError, match="exists and is no app of this course"):
+        make_web_app(bundle, folder, runtime=small_runtime)
     assert names_in(folder) == ["notes.txt"] and (folder/"notes.txt").read_text() == "mine"
 
 
@@ -246,7 +272,8 @@ def test_an_interrupted_build_leaves_nothing(tmp_path, small_runtime, monkeypatc
 
 def package(small_runtime, **changes):
     "The archive that `npm pack` would make, with some files changed; None takes a file away"
-    files = {original: (small_runtime/original).read_bytes() for original, _ in web_app.RUNTIME.values()} | {"../../evil.js": b"no"} | changes
+    files = {original: (small_runtime/original).read_bytes() for original,
+             _ in web_app.RUNTIME.values()} | {"../../evil.js": b"no"} | changes
     return tgz([(f"package/dist/{name}", content) for name, content in files.items() if content is not None])
 
 
@@ -264,11 +291,13 @@ def test_from_an_archive_only_the_runtime_is_written(tmp_path, small_runtime, of
     (tmp_path/"runtime.tgz").write_bytes(package(small_runtime))
     (tmp_path/"to").mkdir()
     place_runtime(tmp_path/"to", tmp_path/"runtime.tgz")
-    assert names_in(tmp_path/"to") == ["onnxruntime-web.js", "onnxruntime-web.wasm"] and not (tmp_path/"evil.js").exists()
+    assert names_in(tmp_path/"to") == ["onnxruntime-web.js",
+                                       "onnxruntime-web.wasm"] and not (tmp_path/"evil.js").exists()
 
 
 @pytest.mark.parametrize("changes, words", [
-    ({"ort-wasm-simd-threaded.wasm": None}, "is not the archive of onnxruntime-web"), ({"ort-wasm-simd-threaded.wasm": b"another"}, "It is cut off or another file")])
+    ({"ort-wasm-simd-threaded.wasm": None}, "is not the archive of onnxruntime-web"),
+    ({"ort-wasm-simd-threaded.wasm": b"another"}, "It is cut off or another file")])
 def test_another_archive_is_refused(changes, words, tmp_path, small_runtime, offline):
     (tmp_path/"runtime.tgz").write_bytes(package(small_runtime, **changes))
     with pytest.raises(CourseError, match=words): place_runtime(tmp_path, tmp_path/"runtime.tgz")
@@ -295,7 +324,8 @@ def test_a_cache_that_was_changed_is_refused(tmp_path, small_runtime, offline):
 def test_npm_is_asked_where_the_network_does_not_answer(code, tmp_path, small_runtime, offline, monkeypatch):
     (tmp_path/"stored.tgz").write_bytes(package(small_runtime))
     npm = tmp_path/"npm"
-    npm.write_text(f'#!/bin/sh\n[ "$1 $2" = "pack onnxruntime-web@{web_app.RUNTIME_VERSION}" ] && cp "{tmp_path}/stored.tgz" made.tgz\nexit {code}\n')
+    npm.write_text(f'#!/bin/sh\n[ "$1 $2" = "pack onnxruntime-web@{web_app.RUNTIME_VERSION}" ] && cp '
+                   f'"{tmp_path}/stored.tgz" made.tgz\nexit {code}\n')
     npm.chmod(0o755)
     monkeypatch.setattr(web_app.shutil, "which", {"npm": str(npm)}.get)
     (tmp_path/"to").mkdir()
@@ -306,7 +336,9 @@ def test_npm_is_asked_where_the_network_does_not_answer(code, tmp_path, small_ru
 
 
 def test_without_network_and_npm_the_ways_out_are_named(tmp_path, offline):
-    with pytest.raises(CourseError, match=r"Three ways out.*\(1\) Connect.*\(2\).*npm pack.*\(3\) Pass the folder of an app"): place_runtime(tmp_path)
+    with pytest.raises(CourseError,
+                       match=r"Three ways out.*\(1\) Connect.*\(2\).*npm pack.*\(3\) Pass the folder of an app"):
+        place_runtime(tmp_path)
     assert not runtime_home().exists()
 
 
@@ -321,7 +353,8 @@ def by_pillow(image, method, pad_mode, size):
         left, top = int(0.5*(across - box[0])), int(0.5*(down - box[1]))
         if min(box) == 0: return None
         inner = image.crop((max(left, 0), max(top, 0), min(left + box[0], across), min(top + box[1], down)))
-        sides = [(max(-start, 0), max(length - whole + start, 0)) for start, length, whole in ((top, box[1], down), (left, box[0], across))]
+        sides = [(max(-start, 0), max(length - whole + start, 0)) for start, length,
+                 whole in ((top, box[1], down), (left, box[0], across))]
         modes = {"zeros": "constant", "border": "edge", "reflection": "reflect"}
         image = Image.fromarray(np.pad(np.asarray(inner), [*sides, (0, 0)], mode=modes[pad_mode]))
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
@@ -347,7 +380,8 @@ def resizing_jobs(count):
         pixels = noise.randint(0, 256, (height, width, 3), dtype=np.uint8)
         if number % 3 == 0: pixels = np.where(pixels > 127, 255, 0).astype(np.uint8)
         size = chance.choice([(64, 64), (128, 192), (224, 224), (28, 40)])
-        yield pixels, {"method": chance.choice(["crop", "squish", "pad"]), "pad_mode": chance.choice(["zeros", "border", "reflection"]), "size": size}
+        yield pixels, {"method": chance.choice(["crop", "squish", "pad"]),
+                       "pad_mode": chance.choice(["zeros", "border", "reflection"]), "size": size}
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +400,8 @@ def resized(tmp_path_factory):
     (work/"jobs.json").write_text(json.dumps([facts for facts, _ in cases]))
     done = subprocess.run([node, "run.mjs"], cwd=work, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
-    return [(facts, truth, np.frombuffer((work/f"{i}.out").read_bytes(), np.uint8).reshape(truth.shape)) for i, (facts, truth) in enumerate(cases)]
+    return [(facts, truth, np.frombuffer((work/f"{i}.out").read_bytes(), np.uint8).reshape(truth.shape)) for i,
+            (facts, truth) in enumerate(cases)]
 
 
 @pytest.mark.parametrize("method", ["crop", "squish", "pad"])
@@ -377,7 +412,8 @@ def test_the_script_resizes_exactly_as_pillow_does(method, resized):
 
 
 def test_pictures_far_higher_than_wide_were_among_them(resized):
-    assert sum(facts["height"] > 100*facts["width"] and facts["preprocess"]["method"] == "squish" for facts, *_ in resized) >= 3
+    assert sum(facts["height"] > 100*facts["width"] and facts["preprocess"]["method"] == "squish" for facts,
+               *_ in resized) >= 3
 
 
 # The compiled scripts
@@ -386,12 +422,14 @@ def test_the_scripts_are_compiled_from_their_source(tmp_path):
     npm = shutil.which("npm")
     if npm is None: pytest.skip("no npm found")
     shutil.copytree(WEB, tmp_path/"web", ignore=shutil.ignore_patterns("*.js", "node_modules"))
-    installed = subprocess.run([npm, "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=tmp_path/"web", capture_output=True, text=True, timeout=300)
+    installed = subprocess.run([npm, "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=tmp_path/"web",
+                               capture_output=True, text=True, timeout=300)
     if installed.returncode: pytest.skip("npm could not get the TypeScript compiler")
     built = subprocess.run([npm, "run", "build"], cwd=tmp_path/"web", capture_output=True, text=True, timeout=300)
     assert built.returncode == 0, built.stdout
     names = sorted(path.name for path in WEB.glob("*.js"))
-    assert names == sorted(path.name for path in (tmp_path/"web").glob("*.js")) == sorted([*web_app.SCRIPTS, "worker.js"])
+    assert names == sorted(path.name
+                           for path in (tmp_path/"web").glob("*.js")) == sorted([*web_app.SCRIPTS, "worker.js"])
     for name in names: assert (WEB/name).read_bytes() == (tmp_path/"web"/name).read_bytes(), name
 
 
@@ -402,7 +440,8 @@ def runtime(tmp_path_factory):
     "ONNX Runtime Web itself"
     if runtime_home().is_dir(): return runtime_home()
     folder = tmp_path_factory.mktemp("runtime")
-    if not (from_network(folder) or from_npm(folder)): pytest.skip("neither the delivery network nor npm could give ONNX Runtime Web")
+    if not (from_network(folder) or from_npm(folder)):
+        pytest.skip("neither the delivery network nor npm could give ONNX Runtime Web")
     return folder
 
 
@@ -456,7 +495,8 @@ def awkward(folder):
         exif[0x0112] = turn
         image.save(folder/f"turned_{turn}.jpg", exif=exif, quality=95)
     palette = image.quantize(64)
-    for name, picture in {"grey.jpg": image.convert("L"), "grey.png": image.convert("L"), "palette.png": palette, "two.png": image.convert("1"), "clear.png": clear,
+    for name, picture in {"grey.jpg": image.convert("L"), "grey.png": image.convert("L"), "palette.png": palette,
+                          "two.png": image.convert("1"), "clear.png": clear,
                           "clear.webp": clear, "grey_clear.png": clear.convert("LA"), "still.gif": palette}.items():
         picture.save(folder/name, **{"lossless": True} if name.endswith("webp") else {})
     palette.save(folder/"hole.png", transparency=0)
@@ -491,9 +531,12 @@ def test_the_page_answers_as_python_does(method, apps, pictures, browser):
         truth = predictor.predict(path)
         assert (card["label"], card["unlike"]) == (truth.label, truth.unlike), path.name
         off[path.name] = max(abs(truth.probabilities[label] - probability) for label, probability in card["bars"])
-    assert len({card["label"] for card in found}) > 2 and len({card["unlike"] for card in found}) == 2, "the pictures should differ"
+    assert len({card["label"] for card in found}) > 2 and len({card["unlike"]
+                                                               for card in found}) == 2, "the pictures should differ"
     assert {name: worst for name, worst in off.items() if worst > 0.01} == {}
-    assert max(worst for name, worst in off.items() if name.endswith((".png", ".gif"))) < 1e-4, "nothing is lost where nothing is decoded in two ways"
+    assert max(worst for name,
+               worst in off.items()
+               if name.endswith((".png", ".gif"))) < 1e-4, "nothing is lost where nothing is decoded in two ways"
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -503,9 +546,12 @@ def test_the_page_fits_and_says_what_it_found(view, apps, browser, pictures):
         page.set_files("#files", pictures[0])
         [card] = cards(page, 1)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert page.evaluate("[...document.querySelectorAll('button, .button')].filter(e => e.offsetParent).every(e => e.getBoundingClientRect().height >= 44)")
-        assert page.evaluate("document.querySelector('#news').textContent").startswith(f"{pictures[0].name}: {card['label']}")
-        assert page.wait_for("(box => box.top >= -1 && box.top < innerHeight)(document.querySelector('#results article').getBoundingClientRect())")
+        assert page.evaluate("[...document.querySelectorAll('button, .button')].filter(e => e.offsetParent).every(e "
+                             "=> e.getBoundingClientRect().height >= 44)")
+        assert page.evaluate("document.querySelector('#news').textContent").startswith(f"{pictures[0].name}: "
+                                                            f"{card['label']}")
+        assert page.wait_for("(box => box.top >= -1 && box.top < innerHeight)(document.querySelector('#results "
+                             "article').getBoundingClientRect())")
         assert sum(probability for _, probability in card["bars"]) == pytest.approx(1, abs=1e-5)
         assert page.errors == []
 
@@ -526,7 +572,8 @@ def contrast(page, selector):
 
 
 FOCUSED = "element => element.id || element.querySelector('img')?.alt || element.innerText"
-IN_ORDER = ["install", "files", "camera", "Example 1", "What the model was shown", "About this model"] # What Tab reaches, from the top of the page
+IN_ORDER = ["install", "files", "camera", "Example 1", "What the model was shown",
+            "About this model"] # What Tab reaches, from the top of the page
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -537,11 +584,14 @@ def test_the_page_can_be_read_and_used_without_a_mouse(dark, apps, browser, tmp_
         page.set_files("#files", tmp_path/"night.png", tmp_path/"text.jpg")
         cards(page, 2)
         page.wait_for("document.getAnimations().length === 0")
-        for selector in ("h1", "header p", ".hint", ".main", "#camera", ".facts", ".note", "li data", ".label", "summary", ".problem p", ".problem h3", "footer p"):
+        for selector in ("h1", "header p", ".hint", ".main", "#camera", ".facts", ".note", "li data", ".label",
+                         "summary", ".problem p", ".problem h3", "footer p"):
             assert contrast(page, selector) >= 4.5, selector
         nodes = page.call("Accessibility.getFullAXTree")["nodes"]
-        used = [node for node in nodes if node.get("role", {}).get("value") in ("button", "image", "img", "textbox", "dialog", "progressbar")]
-        assert len(used) > 4 and [node for node in used if not node.get("name", {}).get("value") and not node["ignored"]] == []
+        used = [node for node in nodes
+                if node.get("role", {}).get("value") in ("button", "image", "img", "textbox", "dialog", "progressbar")]
+        assert len(used) > 4 and [node for node in used if not node.get("name", {}).get("value")
+                                  and not node["ignored"]] == []
         page.evaluate("document.querySelector('#install').hidden = false") # Browsers offer it when they like
         page.wait_for("!document.querySelector('#camera').hidden")
         page.to_the_top()
@@ -560,8 +610,10 @@ def test_titles_and_labels_are_shown_as_text(apps, browser, pictures):
         page.set_files("#files", pictures[0])
         [card] = cards(page, 1)
         assert {label for label, _ in card["bars"]} == set(LABELS)
-        assert page.evaluate("[document.title, document.querySelector('h1').textContent, window.harmed]")[:2] == [TITLE, TITLE]
-        assert page.evaluate("window.harmed === undefined && !document.querySelector('main b, main script, main img[src=x]')")
+        assert page.evaluate("[document.title, document.querySelector('h1').textContent, window.harmed]")[:2] == [TITLE,
+            TITLE]
+        assert page.evaluate("window.harmed === undefined && !document.querySelector('main b, main script, main "
+                             "img[src=x]')")
         page.click("footer summary")
         assert LABELS[1] in page.evaluate("document.querySelector('#about').innerText")
         assert page.errors == []
@@ -569,7 +621,8 @@ def test_titles_and_labels_are_shown_as_text(apps, browser, pictures):
 
 def png(width, height):
     "A black PNG of that size: small as a file, large as a picture"
-    def chunk(kind, content): return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+    def chunk(kind, content):
+        return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([1, 0, 0, 0, 0])
     rows = zlib.compressobj(9)
     content = b"".join(rows.compress(bytes(1 + (width + 7)//8)*1000) for _ in range(height//1000)) + rows.flush()
@@ -580,9 +633,13 @@ def bad_files(folder):
     "{file: words that the page must say}"
     drawing(1).save(folder/"whole.png")
     contents = {
-        "text.jpg": (b"no picture at all", "no picture that your browser can read"), "empty.png": (b"", "The file is empty"),
-        "bomb.png": (png(30_000, 30_000), "or one too large for it"), "wall.png": (png(12_000, 10_000), "120 million pixels; the most is 90 million"), "drawing.svg": (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', r"a drawing \(SVG\)"),
-        "phone.heic": (b"\0\0\0\x18ftypheic", "share or export it as JPEG"), "noise.webp": (bytes(range(256))*9, "no picture"),
+        "text.jpg": (b"no picture at all", "no picture that your browser can read"),
+        "empty.png": (b"", "The file is empty"),
+        "bomb.png": (png(30_000, 30_000), "or one too large for it"),
+        "wall.png": (png(12_000, 10_000), "120 million pixels; the most is 90 million"),
+        "drawing.svg": (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', r"a drawing \(SVG\)"),
+        "phone.heic": (b"\0\0\0\x18ftypheic", "share or export it as JPEG"),
+        "noise.webp": (bytes(range(256))*9, "no picture"),
         "cut.png": ((folder/"whole.png").read_bytes()[:60], "no picture|damaged")}
     for name, (content, _) in contents.items(): (folder/name).write_bytes(content)
     return {folder/name: words for name, (_, words) in contents.items()}
@@ -608,7 +665,8 @@ BRING = """(kind, name, type) => {
 }"""
 
 
-@pytest.mark.parametrize("kind, words", [("paste", "What you pasted is no picture"), ("drop", "What you dropped is no file")])
+@pytest.mark.parametrize("kind, words",
+                         [("paste", "What you pasted is no picture"), ("drop", "What you dropped is no file")])
 def test_pictures_come_in_by(kind, words, apps, browser, pictures):
     import base64
     with served(apps["crop"][1]) as url, visit(browser, url) as page:
@@ -647,7 +705,8 @@ def test_after_the_first_visit_no_server_is_needed(apps, browser, pictures):
     with visit(browser, server_is_gone) as page:
         page.set_files("#files", *pictures[:5])
         assert [card["bars"] for card in cards(page, 5)] == [card["bars"] for card in before]
-        assert page.evaluate("Promise.all([...document.images].map(image => image.decode().then(() => image.naturalWidth > 0)))") == [True, True]
+        assert page.evaluate("Promise.all([...document.images].map(image => image.decode().then(() => "
+                             "image.naturalWidth > 0)))") == [True, True]
         assert page.errors == []
     with visit(browser, f"{server_is_gone}index.html") as page: assert page.evaluate("document.title") == TITLE
 
@@ -663,7 +722,9 @@ def test_a_new_version_reaches_those_who_came_before(tmp_path, runtime, browser)
         os.rename(tmp_path/"app1", tmp_path/"app0")
         os.utime(tmp_path/"app0"/"sw.js", (time.time() + 5,)*2) # Servers tell versions apart by whole seconds
         page.evaluate("navigator.serviceWorker.getRegistration().then(found => found.update())")
-        page.wait_for("caches.keys().then(names => names.length === 1 && caches.open(names[0]).then(cache => cache.match('./bundle.json')).then(found => found.text()).then(text => text.includes('new one')))", 30)
+        page.wait_for("caches.keys().then(names => names.length === 1 && caches.open(names[0]).then(cache => "
+                      "cache.match('./bundle.json')).then(found => found.text()).then(text => text.includes('new "
+                      "one')))", 30)
         page.open(url)
         page.wait_for(READY)
         assert "new one" in page.evaluate(about)
@@ -690,7 +751,8 @@ def test_after_an_update_in_place_a_reloaded_page_has_the_new_model(tmp_path, ru
         (app/"notes.txt").write_text("mine")
         again(app, runtime, ["new one", "new two"], seed=1)
         reload(page) # It shows what is stored, while the browser looks for what is new
-        page.wait_for(f"caches.keys().then(names => names.length === 1 && names[0] === {json.dumps(cache + version(app))})", 60)
+        page.wait_for(f"caches.keys().then(names => names.length === 1 && names[0] === "
+                      f"{json.dumps(cache + version(app))})", 60)
         reload(page)
         page.set_files("#files", *pictures[:3])
         answers = load_bundle(tmp_path/"bundle").predict_batch(pictures[:3])
@@ -701,7 +763,9 @@ def test_after_an_update_in_place_a_reloaded_page_has_the_new_model(tmp_path, ru
     assert (app/"notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name, seen", [("model.onnx", "model.onnx is not the file that this page was built with"), ("onnxruntime-web.wasm", "onnxruntime-web.wasm is not the file"),
+@pytest.mark.parametrize("name, seen",
+                         [("model.onnx", "model.onnx is not the file that this page was built with"),
+                          ("onnxruntime-web.wasm", "onnxruntime-web.wasm is not the file"),
                                         ("model.js", None), ("onnxruntime-web.js", None), ("app.js", None)])
 def test_a_changed_file_is_not_used(name, seen, apps, browser, tmp_path):
     shutil.copytree(apps["crop"][1], tmp_path/"app")
@@ -714,7 +778,8 @@ def test_a_changed_file_is_not_used(name, seen, apps, browser, tmp_path):
         if seen: page.wait_for(f"document.querySelector('#loading').innerText.includes({json.dumps(seen)})", 60)
         else:
             page.wait_for("document.readyState === 'complete'")
-            page.evaluate("document.getAnimations().forEach(animation => animation.finish())") # The hint comes after some seconds
+            # The hint comes after some seconds
+            page.evaluate("document.getAnimations().forEach(animation => animation.finish())")
             page.wait_for("document.querySelector('#stuck').checkVisibility({visibilityProperty: true})")
             assert any("integrity" in error for error in page.errors)
         assert page.evaluate("window.harmed === undefined && !document.body.classList.contains('ready')")
@@ -725,7 +790,9 @@ def test_the_page_cannot_call_out(apps, browser, serve):
     other = serve({"collect": b"thanks"})
     with served(apps["crop"][1]) as url, visit(browser, url) as page:
         assert page.evaluate(f"fetch('{other.url}/collect').then(() => 'sent', error => 'refused')") == "refused"
-        page.evaluate(f"new Promise(done => {{ const image = new Image(); image.onerror = done; image.src = '{other.url}/collect'; }})")
-        page.evaluate("new Promise(done => { const script = document.createElement('script'); script.textContent = 'window.harmed = 1'; document.body.append(script); done(); })")
+        page.evaluate(f"new Promise(done => "
+                      f"{{ const image = new Image(); image.onerror = done; image.src = '{other.url}/collect'; }})")
+        page.evaluate("new Promise(done => { const script = document.createElement('script'); script.textContent = "
+                      "'window.harmed = 1'; document.body.append(script); done(); })")
         assert page.evaluate("window.harmed === undefined")
     assert other.asked == []

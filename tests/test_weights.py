@@ -35,10 +35,12 @@ def test_the_package_is_a_dependency_and_holds_the_known_file():
     assert files.sha256_of(weights.packaged_file()) == weights.WEIGHTS_SHA256
 
 
-def pretend_file(monkeypatch, path): monkeypatch.setattr(metadata, "files", lambda name: [SimpleNamespace(suffix=".pth", locate=lambda: path)])
+def pretend_file(monkeypatch, path):
+    monkeypatch.setattr(metadata, "files", lambda name: [SimpleNamespace(suffix=".pth", locate=lambda: path)])
 
 
-@pytest.mark.parametrize("content, words", [(b"something else", "has SHA-256"), (None, "has lost its file")], ids=["other", "gone"])
+@pytest.mark.parametrize("content, words", [(b"something else", "has SHA-256"), (None, "has lost its file")],
+                         ids=["other", "gone"])
 def test_another_file_is_refused_and_nothing_is_written(home, monkeypatch, tmp_path, content, words):
     if content: (tmp_path/"x.pth").write_bytes(content)
     pretend_file(monkeypatch, tmp_path/"x.pth")
@@ -79,7 +81,8 @@ def test_a_damaged_folder_is_made_anew(network, harm):
     if harm == "no config": config.unlink()
     if harm == "half a config": os.truncate(config, 50)
     assert pretrained(NAME) == network and weights.is_whole(folder(network))
-    assert sorted(path.name for path in folder(network).parent.iterdir()) == [folder(network).name, f"{folder(network).name}.lock"]
+    assert sorted(path.name for path in folder(network).parent.iterdir()) == [folder(network).name,
+        f"{folder(network).name}.lock"]
 
 
 @pytest.mark.parametrize("number, words", [(28, "is full"), (30, "may not be written")])
@@ -108,7 +111,8 @@ def test_two_processes_at_once_write_it_once(home):
 
 @pytest.mark.parametrize("typed, words", [
     ("tf_eficientnet_lite0", "Did you mean 'tf_efficientnet_lite0'"), ("resnet43", "Did you mean 'resnet34'"),
-    ("convnext_tiny.fb_in22", "Did you mean"), ("zzzzzz", "timm.list_pretrained"), ("", "timm.list_pretrained"), ("../resnet18", "no name of a network")])
+    ("convnext_tiny.fb_in22", "Did you mean"), ("zzzzzz", "timm.list_pretrained"), ("", "timm.list_pretrained"),
+    ("../resnet18", "no name of a network")])
 def test_a_misspelt_name_gets_the_nearest(home, typed, words):
     with pytest.raises(CourseError, match=words): pretrained(typed, network=False)
 
@@ -119,7 +123,8 @@ def test_the_hub_is_asked_whether_it_knows_a_name(home, monkeypatch):
     def unknown(name): raise RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))
     monkeypatch.setattr(huggingface_hub, "model_info", unknown)
     monkeypatch.setattr(weights, "reachable", lambda url: True)
-    with pytest.raises(CourseError, match="Did you mean 'sentence-transformers/all-MiniLM-L6-v2'"): pretrained("sentence-transformer/all-MiniLM-L6")
+    with pytest.raises(CourseError, match="Did you mean 'sentence-transformers/all-MiniLM-L6-v2'"):
+        pretrained("sentence-transformer/all-MiniLM-L6")
 
 
 @pytest.mark.parametrize("name", ["resnet34", "convnext_tiny.fb_in22k", "sentence-transformers/all-MiniLM-L6-v2"])
@@ -183,7 +188,8 @@ def test_features_are_the_networks_own(network, pictures):
 def test_only_new_pictures_are_looked_at(network, pictures, monkeypatch):
     frozen_features(network, pictures[:3], size=64)
     asked, compute = [], weights.compute_features
-    monkeypatch.setattr(weights, "compute_features", lambda arch, files, *more: asked.extend(files) or compute(arch, files, *more))
+    monkeypatch.setattr(weights, "compute_features", lambda arch, files,
+                        *more: asked.extend(files) or compute(arch, files, *more))
     found = frozen_features(network, pictures, size=64)
     assert asked == pictures[3:] and found.shape == (5, 1280) and found.dtype == np.float32
     assert np.array_equal(frozen_features(network, [pictures[0]]*3, size=64), found[[0, 0, 0]])
@@ -210,4 +216,5 @@ def test_pictures_that_are_not_there(network, files, words):
 
 def test_a_broken_picture_is_named(network, pictures):
     pictures[2].write_bytes(pictures[2].read_bytes()[:200])
-    with pytest.raises(CourseError, match="2.png cannot be read as a picture"): frozen_features(network, pictures, size=64)
+    with pytest.raises(CourseError, match="2.png cannot be read as a picture"):
+        frozen_features(network, pictures, size=64)

@@ -51,12 +51,9 @@ def wanted_mode(
 HOSTS = {"COLAB_RELEASE_TAG": "Colab", "KAGGLE_KERNEL_RUN_TYPE": "Kaggle", "CODESPACES": "Codespaces"}
 
 # %% ../../nbs/lib/base/00_env.ipynb #f6832559
-def notebook_host(
-    env:dict|None=None, # Environment to read; `os.environ` by default
-) -> str: # 'Colab', 'Kaggle', 'Codespaces' or 'local'
+def notebook_host() -> str: # 'Colab', 'Kaggle', 'Codespaces' or 'local'
     "Where this code is running"
-    env = os.environ if env is None else env
-    return next((name for var, name in HOSTS.items() if env.get(var)), "local")
+    return next((name for variable, name in HOSTS.items() if os.environ.get(variable)), "local")
 
 # %% ../../nbs/lib/base/00_env.ipynb #ba7bd7e2
 def asset(

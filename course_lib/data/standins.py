@@ -27,7 +27,7 @@ def recipe(
     return register
 
 # %% ../../nbs/lib/data/05_standins.ipynb #d33c6bfb
-def _place(
+def _rename_once(
     work:Path,   # Finished folder under its working name
     folder:Path, # Where it belongs
 ):
@@ -52,7 +52,7 @@ def build_standin(
     try:
         work.mkdir(parents=True)
         fill(work)
-        _place(work, folder)
+        _rename_once(work, folder)
     except OSError as error:
         raise CourseError(f"Could not write the stand-in for '{name}': {error.strerror or error}. "
                           "Free some space, or point FASTAI_HOME at a folder you can write to.") from error
@@ -237,7 +237,6 @@ def speed_rows(
     models:list,   # From `draw_models`
     stage:str,     # 'infer' or 'train', the beginning of the columns' names
     factor:float,  # Speed as a multiple of what `models` say
-    batch:int=256, # Images in a batch
 ) -> list[dict]: # Rows of a benchmark table, fastest first
     "What a benchmark would say of these models, and of four others"
     others = [dict(name=f"epsilon_{name}", size=224, speed=speed, parameters=parameters)
@@ -246,8 +245,8 @@ def speed_rows(
     for m in sorted([*models, *others], key=lambda m: -m["speed"]):
         speed = m["speed"]*factor
         rows.append({"model": m["name"], f"{stage}_samples_per_sec": round(speed, 2),
-                     f"{stage}_step_time": round(1000*batch/speed, 3),
-                     f"{stage}_batch_size": batch, f"{stage}_img_size": m["size"], "param_count": m["parameters"]})
+                     f"{stage}_step_time": round(1000*256/speed, 3),
+                     f"{stage}_batch_size": 256, f"{stage}_img_size": m["size"], "param_count": m["parameters"]})
     return rows
 
 # %% ../../nbs/lib/data/05_standins.ipynb #0252d663

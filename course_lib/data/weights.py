@@ -33,16 +33,19 @@ def packaged_file() -> Path: # A file of tensors
     found = [Path(file.locate()) for file in files if file.suffix == ".pth" and Path(file.locate()).is_file()]
     if not found: raise CourseError(f"The package {PACKAGE} has lost its file of weights. {again}")
     if (digest := sha256_of(found[0])) != WEIGHTS_SHA256:
-        raise CourseError(f"{found[0].name} of {PACKAGE} has SHA-256 {digest[:12]}…, and the course was made with {WEIGHTS_SHA256[:12]}…. "
+        raise CourseError(f"{found[0].name} of {PACKAGE} has SHA-256 {digest[:12]}…, and the course was made with "
+                          f"{WEIGHTS_SHA256[:12]}…. "
                           f"It is damaged or another version. {again}")
     return found[0]
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-12
 STAGES = (1, 2, 2, 3, 3, 4, 1) # Blocks in each stage
-BLOCKS = [f"blocks.{stage}.{block}" for stage, count in enumerate(STAGES) for block in range(count)] # timm's names, in the order of the file
+BLOCKS = [f"blocks.{stage}.{block}" for stage,
+          count in enumerate(STAGES) for block in range(count)] # timm's names, in the order of the file
 AROUND = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 FIRST_STAGE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-LATER_STAGES = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
+LATER_STAGES = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+                "_project_conv": "conv_pwl", "_bn2": "bn3"}
 
 def timm_key(
     key:str, # Name of a tensor in the file, such as '_blocks.3._bn0.weight'
@@ -57,8 +60,10 @@ def timm_key(
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-15
 CONFIG = {"architecture": NETWORK, "num_classes": 1000, "pretrained_cfg": {
-    "tag": "in1k", "custom_load": False, "input_size": [3, 224, 224], "fixed_input_size": False, "interpolation": "bicubic",
-    "crop_pct": 0.875, "crop_mode": "center", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "num_classes": 1000, "pool_size": [7, 7],
+    "tag": "in1k", "custom_load": False, "input_size": [3, 224, 224], "fixed_input_size": False,
+    "interpolation": "bicubic",
+    "crop_pct": 0.875, "crop_mode": "center", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "num_classes": 1000,
+    "pool_size": [7, 7],
     "first_conv": "conv_stem", "classifier": "classifier", "license": "apache-2.0"}}
 
 def write_network(
@@ -71,7 +76,8 @@ def write_network(
     state = {timm_key(key): tensor.contiguous() for key, tensor in state.items()}
     try: timm.create_model(NETWORK).load_state_dict(state)
     except RuntimeError as error:
-        raise CourseError(f"timm {timm.__version__} builds {NETWORK} in another way than the course knows ({str(error).splitlines()[-1].strip()}). "
+        raise CourseError(f"timm {timm.__version__} builds {NETWORK} in another way than the course knows "
+                          f"({str(error).splitlines()[-1].strip()}). "
                           "Install the version of constraints.txt.") from error
     save_file(state, folder/"model.safetensors")
     write_json(folder/"config.json", CONFIG)
@@ -111,7 +117,8 @@ def network_name(
     if source != "local-dir": return str(arch)
     try: return json.loads((Path(folder)/"config.json").read_text(encoding="utf-8"))["architecture"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CourseError(f"{Path(folder).name} is no folder of a network of timm: its config.json cannot be read ({type(error).__name__}).") from error
+        raise CourseError(f"{Path(folder).name} is no folder of a network of timm: its config.json cannot be read "
+                          f"({type(error).__name__}).") from error
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-28
 HUB = "https://huggingface.co"
@@ -143,7 +150,8 @@ def timm_network(
     "A network of timm, if its weights are on this machine or within reach"
     import timm
     config = timm.get_pretrained_cfg(name)
-    if config is None or not config.hf_hub_id: raise CourseError(f"timm knows {name}, but nobody published weights for it.")
+    if config is None or not config.hf_hub_id:
+        raise CourseError(f"timm knows {name}, but nobody published weights for it.")
     full = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
     return full if in_hub_cache(config.hf_hub_id, "model.safetensors") or network and reachable(HUB) else None
 
@@ -156,7 +164,8 @@ def text_network(
 ) -> str|None: # A name or a folder for `AutoModel.from_pretrained`, or None where it is out of reach
     "A text network of the hub, if it is on this machine, on the hub, or in a mirror"
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
-        raise CourseError(f"{name!r} is no name of a network. On the hub it would be like 'sentence-transformers/all-MiniLM-L6-v2', in timm like 'resnet18'.")
+        raise CourseError(f"{name!r} is no name of a network. On the hub it would be like "
+                          f"'sentence-transformers/all-MiniLM-L6-v2', in timm like 'resnet18'.")
     if in_hub_cache(name, "config.json"): return name
     if network and reachable(HUB):
         check_hub_name(name)
@@ -170,7 +179,8 @@ def check_hub_name(
     from huggingface_hub import model_info
     from huggingface_hub.errors import RepositoryNotFoundError
     try: with_timeout(5, lambda: model_info(name))
-    except RepositoryNotFoundError as error: raise CourseError(f"The hub has no network called {name!r}. {did_you_mean(name, TEXT_SETS)}") from error
+    except RepositoryNotFoundError as error:
+        raise CourseError(f"The hub has no network called {name!r}. {did_you_mean(name, TEXT_SETS)}") from error
     except Exception: return # the hub does not answer now; the download will say more
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-35
@@ -178,7 +188,8 @@ def tiny_text_network() -> str: # A folder for `AutoModel.from_pretrained` and `
     "A BERT with random weights, 2 layers of 32 numbers, that reads letter by letter"
     folder = course_folder("weights", "tiny-bert-v1")
     if not (folder/"tokenizer_config.json").is_file():
-        with file_lock(folder.with_suffix(".lock"), "Another process is preparing the stand-in."), staging_folder(folder) as work:
+        with file_lock(folder.with_suffix(".lock"),
+                       "Another process is preparing the stand-in."), staging_folder(folder) as work:
             write_tiny_text_network(work/"new")
             if not folder.exists(): (work/"new").rename(folder)
     return str(folder)
@@ -191,8 +202,10 @@ def write_tiny_text_network(
     from transformers import BertConfig, BertModel, BertTokenizerFast
     letters = string.ascii_lowercase + string.digits + string.punctuation
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    tokenizer = BertTokenizerFast(vocab={word: number for number, word in enumerate(words)}, do_lower_case=True, model_max_length=256)
-    config = BertConfig(vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=256)
+    tokenizer = BertTokenizerFast(vocab={word: number for number, word in enumerate(words)}, do_lower_case=True,
+                                  model_max_length=256)
+    config = BertConfig(vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                        intermediate_size=64, max_position_embeddings=256)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder)
@@ -203,7 +216,8 @@ def write_tiny_text_network(
 def known_networks() -> tuple: # Names
     "Every network that can be asked for"
     import timm, torchvision
-    return NETWORK, *torchvision.models.list_models(module=torchvision.models), *timm.list_models(), *timm.list_pretrained()
+    pictures = torchvision.models.list_models(module=torchvision.models)
+    return NETWORK, *pictures, *timm.list_models(), *timm.list_pretrained()
 
 def find_network(
     name:str,     # Any name of a network
@@ -221,7 +235,8 @@ def find_network(
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-41
 def pretrained(
-    name:str,           # Such as 'tf_efficientnet_lite0', 'resnet34', 'convnext_tiny.fb_in22k', 'sentence-transformers/all-MiniLM-L6-v2'
+    # Such as 'tf_efficientnet_lite0', 'resnet34', 'convnext_tiny.fb_in22k', 'sentence-transformers/all-MiniLM-L6-v2'
+    name:str,
     required:bool=True, # Raise `CourseError` where the weights are out of reach; else return None
     network:bool=True,  # Whether a web server may be asked; without, only what is on this machine or in a mirror counts
 ): # A name, a folder or a function: what `vision_learner`, `timm.create_model` or `AutoModel.from_pretrained` takes
@@ -229,7 +244,8 @@ def pretrained(
     found = find_network(str(name).strip(), network)
     if found is not None or not required: return found
     ways = f"Connect to the network and run this again, or take {NETWORK}, whose weights came with pip."
-    if name in TEXT_SETS: ways = "Connect to the network and run this again, or set COURSE_DATA_MIRROR to a mirror that holds it."
+    if name in TEXT_SETS:
+        ways = "Connect to the network and run this again, or set COURSE_DATA_MIRROR to a mirror that holds it."
     raise CourseError(f"The weights of {name} are not on this machine and out of reach. {ways}")
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-44
@@ -242,7 +258,8 @@ def picture_tensor(
     try:
         with Image.open(file) as image: return transform(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CourseError(f"{Path(file).name} cannot be read as a picture ({type(error).__name__}). Leave it out, or save it anew as a JPEG.") from error
+        raise CourseError(f"{Path(file).name} cannot be read as a picture ({type(error).__name__}). Leave it out, or "
+                          f"save it anew as a JPEG.") from error
 
 def compute_features(
     arch:str,   # Name for `timm.create_model`
@@ -255,9 +272,11 @@ def compute_features(
     from concurrent.futures import ThreadPoolExecutor
     keep_memory()
     network = timm.create_model(arch, pretrained=True, num_classes=0).eval()
-    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network) | {"input_size": (3, size, size)})
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network) | {"input_size": (3, size,
+        size)})
     acts, read = [], partial(picture_tensor, transform=transform)
-    with ThreadPoolExecutor(usable_cores()) as pool, torch.inference_mode(), progress_bar("looking at pictures", len(files), "files") as bar:
+    with ThreadPoolExecutor(usable_cores()) as pool, torch.inference_mode(), progress_bar("looking at pictures",
+        len(files), "files") as bar:
         for start in range(0, len(files), batch):
             xb = torch.stack(list(pool.map(read, files[start:start + batch])))
             acts.append(network(xb).numpy()); bar.update(len(xb))
@@ -271,8 +290,10 @@ def feature_keys(
     keys = []
     for file in files:
         try: stat = Path(file).stat()
-        except OSError as error: raise CourseError(f"{file} cannot be read ({error.strerror}). Make the list of pictures anew.") from error
-        keys.append(hashlib.sha256(f"{Path(file).resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:32])
+        except OSError as error:
+            raise CourseError(f"{file} cannot be read ({error.strerror}). Make the list of pictures anew.") from error
+        facts = f"{Path(file).resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+        keys.append(hashlib.sha256(facts.encode()).hexdigest()[:32])
     return keys
 
 def read_features(
@@ -281,7 +302,8 @@ def read_features(
     "Features that were computed before; none where the file is not there or damaged"
     import numpy as np
     try:
-        with np.load(path, allow_pickle=False) as kept: return dict(zip(kept["keys"].tolist(), kept["values"], strict=True))
+        with np.load(path, allow_pickle=False) as kept:
+            return dict(zip(kept["keys"].tolist(), kept["values"], strict=True))
     except Exception: return {} # whatever is wrong with it, it can be computed again
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-48
@@ -295,11 +317,14 @@ def frozen_features(
     import numpy as np
     files = list(files)
     if not files: raise CourseError("There are no pictures to look at: the list of files is empty.")
-    if not isinstance(arch, str): raise CourseError(f"`frozen_features` takes a network of timm by its name, not {network_name(arch)} as a function.")
+    if not isinstance(arch, str):
+        raise CourseError(f"`frozen_features` takes a network of timm by its name, not {network_name(arch)} as a "
+                          f"function.")
     folder = course_folder("features")
     path = folder/f"{hashlib.sha256(f'{arch}|{size}'.encode()).hexdigest()[:16]}.npz"
     keys, kept = feature_keys(files), read_features(path)
     if missing := {key: file for key, file in zip(keys, files, strict=True) if key not in kept}:
         kept |= dict(zip(missing, compute_features(arch, list(missing.values()), size, batch), strict=True))
-        with atomic_write(path) as part, open(part, "wb") as file: np.savez(file, keys=np.array(list(kept)), values=np.stack(list(kept.values())))
+        with atomic_write(path) as part, open(part, "wb") as file:
+            np.savez(file, keys=np.array(list(kept)), values=np.stack(list(kept.values())))
     return np.stack([kept[key] for key in keys])

@@ -14,7 +14,8 @@ def chance_slopes(
     cities:int,             # Measured in each study
     studies:int=2000,       # How often to repeat the study
     true_slope:float=0.,    # What R really changes by for each degree
-    regions:int=0,          # Cities of a region share four fifths of the variance of weather and luck; 0: nothing is shared
+    # Cities of a region share four fifths of the variance of weather and luck; 0: nothing is shared
+    regions:int=0,
     seed:int=42,            # Of the random numbers
 ): # Slopes that the studies find, and their p-values, shape (studies,) each
     "Fit a line in each of many studies of a world that we know: temperatures 5 ± 9 degrees, R 2 ± 0.5 around its line"

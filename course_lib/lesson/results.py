@@ -174,9 +174,9 @@ def scoreboard_rows(
     for m in run.measured:
         what = f"{m.what}, {m.setting}" if m.setting else m.what
         theirs = known[m.published].value if m.published and run.comparable else ""
-        spread = f"{number_text(min(m.values))} to {number_text(max(m.values))}" if len(m.values) > 1 else ""
+        extremes = f"{number_text(min(m.values))} to {number_text(max(m.values))}" if len(m.values) > 1 else ""
         took = f"{statistics.median(m.seconds):.1f}" if m.seconds else ""
-        cells.append((m.row, what, m.metric, theirs, number_text(m.value), spread, took))
+        cells.append((m.row, what, m.metric, theirs, number_text(m.value), extremes, took))
     return cells
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #51320264
@@ -214,10 +214,8 @@ class Scoreboard:
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #4fe178ac
 def scoreboard_text(
-    lesson:str,            # Such as '04_mnist'
-    folder:Path|None=None, # `results_folder()` by default
+    lesson:str, # Such as '04_mnist'
 ) -> str: # The table, or what to do where there is none
     "The scoreboard of the last saved full run, as text"
-    run = load_run(lesson, folder)
-    if run: return repr(Scoreboard(run))
+    if run := load_run(lesson): return repr(Scoreboard(run))
     return f"No full run of {lesson} has been saved. `course run {lesson} --full --save` makes one."

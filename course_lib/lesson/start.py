@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from ..base.catalogue import LessonInfo, find_lesson
+from ..base.catalogue import DiveInfo, LessonInfo, find_page
 from ..base.env import (
     CourseError, device_name, notebook_host, pick_device, quiet, seed_everything, versions, wanted_mode)
 from ..base.files import size_words
@@ -27,7 +27,7 @@ import course_lib.data.standin_photos, course_lib.data.standin_tables # noqa: F4
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #ddbd7a37
 def decide_mode(
-    info:LessonInfo, # The lesson, with the names of its sets
+    info:LessonInfo|DiveInfo, # The lesson, with the names of its sets
     find,            # Says where a set would come from, or None: a `Locator`
 ) -> tuple[str, str]: # (mode, the reason in words)
     "Quick or full for this lesson, here and now; raises `CourseError` for an explicit full run without data"
@@ -41,7 +41,7 @@ def decide_mode(
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #4f8cc311
 def expected_cost(
-    info:LessonInfo, # The lesson
+    info:LessonInfo|DiveInfo, # The lesson
     mode:str,        # 'quick' or 'full'
     on_gpu:bool,     # Whether a GPU was found
     find,            # Says where a set would come from
@@ -64,20 +64,22 @@ def source_words(
     source = find(name)
     return f"from the {source.kind}{' (only a part of the set)' if source.part else ''}"
 
+# %% ../../nbs/lib/lesson/01_start.ipynb #seed-const
+SEED = 42 # For Python, NumPy and PyTorch
+
 # %% ../../nbs/lib/lesson/01_start.ipynb #c77f17e6
 class Lesson:
     "A running lesson: its mode, its data, and what it has measured"
     def __init__(self,
-        info:LessonInfo, # Facts about the lesson
+        info:LessonInfo|DiveInfo, # Facts about the lesson
         mode:str,        # 'quick' or 'full'
         why:str="",      # The reason for that mode, in words
-        seed:int=42,     # Seed set at the start
         find=None,       # Says where a set would come from; a new `Locator` by default
     ):
-        self.info, self.mode, self.why, self.seed, self.find = info, mode, why, seed, find or Locator()
+        self.info, self.mode, self.why, self.seed, self.find = info, mode, why, SEED, find or Locator()
         self.full = mode == "full"
         self.device = pick_device()
-        self.run = new_run(info.id, mode, seed)
+        self.run = new_run(info.path, mode, SEED)
         self.started = time.perf_counter()
 
     @property
@@ -180,14 +182,13 @@ def details(self:Lesson) -> dict: # lesson, mode, why, device, data (one entry a
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #94e6cb49
 def start(
-    name:str,    # Lesson, as in '04_mnist', '04' or 'mnist'
-    seed:int=42, # For Python, NumPy and PyTorch
+    name:str, # Page, as in '04_mnist', '04', 'mnist' or 'dives/01_is_it_real'
 ) -> Lesson: # What the rest of the lesson asks for data and tells figures
     "Set a lesson up: mode, device, seed; print two lines; raises `CourseError` where it cannot run as asked"
-    info, find = find_lesson(name), Locator()
+    info, find = find_page(name), Locator()
     quiet()
     mode, why = decide_mode(info, find)
-    lesson = Lesson(info, mode, why, seed, find)
+    lesson = Lesson(info, mode, why, find)
     print(banner(lesson))
-    seed_everything(seed)
+    seed_everything(lesson.seed)
     return lesson

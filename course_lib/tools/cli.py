@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 
 import course_lib
 from ..base.env import CourseError, checkout, usable_cores, wanted_mode
-from ..base.catalogue import LessonInfo, find_lesson, lessons, notebook_path, repository_url
+from ..base.catalogue import DiveInfo, LessonInfo, dives, find_page, lessons, notebook_path, repository_url
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #de46ebaa
 def screen(
@@ -83,10 +83,17 @@ def lesson_lines(
             f"Quick about {lesson.quick_seconds} s; full about {lesson.full_minutes_gpu} min on a GPU, "
             f"{lesson.full_minutes_cpu} min on a CPU."]
 
+def dive_line(
+    dive:DiveInfo, # Facts about it
+) -> str: # Its name and its question
+    "A dive in one line, below its lesson"
+    return f"Dive {dive.id}: {dive.question}"
+
 @app.command("list")
 def list_lessons():
-    "List the lessons: what they teach, which data they need, how long they take."
-    for lesson in lessons(): show_entry(f"{lesson.number:>2}  {lesson.title}", *lesson_lines(lesson))
+    "List the lessons: what they teach, which data they need, how long they take; and their dives, a question each."
+    for lesson in lessons():
+        show_entry(f"{lesson.number:>2}  {lesson.title}", *lesson_lines(lesson), *map(dive_line, dives(lesson.id)))
     number = lessons()[0].id.split("_")[0]
     if checkout(): hint = (f"Next: `course run {number} --quick` runs a lesson with small data, "
                            "`jupyter lab nbs` opens them all.")
@@ -111,21 +118,25 @@ def asked_mode(
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #eefe589d
 Names = Annotated[list[str], typer.Argument(metavar="LESSON", show_default=False,
-                                            help="Lessons, as in 04, mnist or 04_mnist.")]
+                                            help="Lessons, as in 04, mnist or 04_mnist; or dives, as in is_it_real.")]
 
 @app.command(epilog="[bold]course run 04[/bold]  the mode the data allow\n\n"
                     "[bold]course run 04 --quick[/bold]  small data, about a minute, no network\n\n"
-                    "[bold]course run 04 --full --save[/bold]  real data; keeps outputs and figures")
+                    "[bold]course run 04 --full --save[/bold]  real data; keeps outputs and figures\n\n"
+                    "[bold]course run 01 --dives[/bold]  the lesson and its dives; [bold]course run is_it_real[/bold]  one dive")
 def run(
     names:Names,
     full:Annotated[bool, typer.Option("--full", help="Real data; an error where they are out of reach.")]=False,
     quick:Annotated[bool, typer.Option("--quick", help="Small stand-ins for the data, and fewer steps.")]=False,
     save:Annotated[bool, typer.Option("--save", help="Keep outputs in the notebook and figures in results/. "
                                                      "Implies --full.")]=False,
+    with_dives:Annotated[bool, typer.Option("--dives", help="The dives of each lesson as well.")]=False,
 ):
     "Run lessons from top to bottom, each in a fresh kernel, up to the first cell that fails."
     mode = asked_mode(full, quick, save)
-    chosen = [notebook_path(name).stem for name in names]
+    pages = [find_page(name) for name in names]
+    if with_dives: pages = [one for page in pages for one in (page, *dives(page.id))]
+    chosen = [notebook_path(page.path).stem for page in pages]
     from course_lib.tools.runner import run_lessons
     raise typer.Exit(run_lessons(chosen, mode, save))
 
@@ -133,13 +144,13 @@ def run(
 @app.command()
 def results(
     name:Annotated[str|None, typer.Argument(metavar="LESSON", show_default=False,
-                                            help="One lesson; all by default.")]=None,
+                                            help="One lesson or dive; all lessons by default.")]=None,
 ):
     "Show the figures of the last full run beside the published ones."
     from course_lib.lesson.results import scoreboard_text
-    for lesson in [find_lesson(name)] if name else lessons():
-        screen().print(Text(lesson.title, style="bold"))
-        screen().print(Text(scoreboard_text(lesson.id)), soft_wrap=True)
+    for page in [find_page(name)] if name else lessons():
+        screen().print(Text(page.title, style="bold"))
+        screen().print(Text(scoreboard_text(page.path)), soft_wrap=True)
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #12bd1fe5
 data_app = typer.Typer(no_args_is_help=True, help="List, fetch, check and remove data sets.",
@@ -247,6 +258,7 @@ def environment_for_tests(
 # %% ../../nbs/lib/tools/04_cli.ipynb #38906498
 def commands_for_tests(
     workers:int, # Notebooks at a time
+    with_dives:bool=True, # Whether the dives are among them
 ) -> dict[str, list[str]]: # {name: command}
     "The commands of `course test`; raises `CourseError` where the tools for development are not installed"
     missing = [name for name in ("nbdev", "pytest", "ruff") if importlib.util.find_spec(name) is None]
@@ -255,7 +267,8 @@ def commands_for_tests(
     programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     course = [sys.executable, "-c", "from course_lib.tools.cli import main; main()"]
     return {"lint": [sys.executable, "-m", "ruff", "check"],
-            "notebooks": [shutil.which("nbdev-test", path=programs), "nbs", "--n-workers", str(workers)],
+            "notebooks": [shutil.which("nbdev-test", path=programs), "nbs", "--n-workers", str(workers),
+                          *([] if with_dives else ["--skip-folder-re", "^dives$"])],
             "package": [sys.executable, "-m", "pytest"],
             "sync": [*course, "sync", "--check"]}
 
@@ -269,6 +282,7 @@ def verdict_line(
 
 def run_tests(
     only:str|None=None, # 'lint', 'notebooks', 'package' or 'sync'; all of them by default
+    with_dives:bool=True, # Whether the dives are among the notebooks
 ) -> int: # Exit status: 1 where one failed
     "Run what the tests in the cloud run, and say how each went"
     root, workers = checkout(), min(usable_cores(), 4)
@@ -276,7 +290,7 @@ def run_tests(
                                        f"`git clone {repository_url()}`, and run them there.")
     env = environment_for_tests(workers)
     verdicts = []
-    for name, command in commands_for_tests(workers).items():
+    for name, command in commands_for_tests(workers, with_dives).items():
         if only not in (None, name): continue
         print(f"== {name}", flush=True)
         verdicts.append(run_test(name, command, root, env))
@@ -294,9 +308,19 @@ class Part(StrEnum):
 @app.command("test")
 def run_all_tests(
     only:Annotated[Part|None, typer.Option(help="One part instead of all four.", show_default=False)]=None,
+    no_dives:Annotated[bool, typer.Option("--no-dives", help="Leave the dives out.")]=False,
 ):
     "Run what the tests in the cloud run: lint, notebooks, package, and whether generated files are in step."
-    raise typer.Exit(run_tests(only))
+    raise typer.Exit(run_tests(only, not no_dives))
+
+# %% ../../nbs/lib/tools/04_cli.ipynb #workcmd1
+@app.command(epilog="[bold]course work ~/my-course[/bold]  and again after `git pull`: says what is new")
+def work(
+    folder:Annotated[Path, typer.Argument(metavar="FOLDER", show_default=False, help="Made where needed.")],
+):
+    "Copy the notebooks to a folder where you may change them; an update never writes over what you changed."
+    from course_lib.tools.work import work_in
+    typer.echo(str(work_in(folder)))
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #9d094764
 @app.command("sync")

@@ -141,7 +141,8 @@ def keep_outputs(
     refuse_machine_folders(notebook)
     text = cleaned(notebook, path.parent)
     if path.read_text(encoding="utf-8") != before:
-        raise CourseError(f"{path.name} was edited while it ran. The edit stays, the outputs are not kept: run it again.")
+        raise CourseError(f"{path.name} was edited while it ran. The edit stays, the outputs are not kept: "
+                          "run it again.")
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
         if run: save_run(run, results_folder())

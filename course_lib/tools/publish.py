@@ -201,24 +201,25 @@ def this_checkout() -> Path: # Its root
                       f"`git clone {repository_url()}`, then run `pip install -e \".[dev]\" -c constraints.txt` there.")
 
 # %% ../../nbs/lib/tools/02_publish.ipynb #f0fcbb21
-def lesson_notebooks(
+def page_notebooks(
     root:Path, # The checkout
-) -> list[Path]: # nbs/NN_name.ipynb in order
-    "The notebooks of the lessons"
-    return sorted((root/"nbs").glob("[0-9][0-9]_*.ipynb"))
+) -> list[Path]: # nbs/NN_name.ipynb, then nbs/dives/NN_name.ipynb, in order
+    "The notebooks of the lessons and of their dives"
+    return [path for folder in (root/"nbs", root/"nbs"/"dives") for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
 
 # %% ../../nbs/lib/tools/02_publish.ipynb #74807dc7
 def generate():
     "Write `hosted.txt`, stamped cells, stripped copies, the README's table and the front page into this checkout"
     root = this_checkout()
-    sources, second = lesson_notebooks(root), set_up()
+    sources, second = page_notebooks(root), set_up()
     write_changed(root/"hosted.txt", hosted_requirements(root))
     for path in sources:
         notebook = stamped(json.loads(path.read_text(encoding="utf-8")), badges(path.stem), second)
         write_notebook(path, notebook)
-        write_notebook(root/"clean"/path.name, stamped(stripped(notebook), badges(path.stem, "clean"), second))
-    for copy in (root/"clean").glob("*.ipynb"):
-        if copy.name not in [path.name for path in sources]: copy.unlink()
+        copy = root/"clean"/path.relative_to(root/"nbs")
+        write_notebook(copy, stamped(stripped(notebook), badges(path.stem, "clean"), second))
+    for copy in (root/"clean").rglob("*.ipynb"):
+        if root/"nbs"/copy.relative_to(root/"clean") not in sources: copy.unlink()
     readme = stamp_readme((root/"README.md").read_text(encoding="utf-8"))
     write_changed(root/"README.md", readme)
     write_changed(root/"nbs"/"index.qmd", index_page(readme, root))

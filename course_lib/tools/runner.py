@@ -21,7 +21,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from ..base.env import CourseError, checkout, wanted_mode
-from ..base.catalogue import notebook_path
+from ..base.catalogue import dives, notebook_path
 from ..lesson.results import load_run
 from ..base.notebooks import Step, read_notebook, shown_path, steps
 from .outputs import can_keep, keep_outputs
@@ -213,6 +213,19 @@ def failure_text(
             f"Run it again with `{again}`: what has been downloaded is kept.\n"
             f"Look at the cell with `jupyter lab {shown_path(path)}`.")
 
+# %% ../../nbs/lib/tools/00_runner.ipynb #pagename
+def is_dive(
+    name:str, # Name of a notebook without its suffix
+) -> bool: # False for a lesson
+    "Whether a page is a dive"
+    return any(name == dive.id for dive in dives())
+
+def page_name(
+    path:Path, # An .ipynb file of a lesson or a dive
+) -> str: # Such as '04_mnist' or 'dives/01_is_it_real'
+    "What the results of a page are called"
+    return f"dives/{path.stem}" if is_dive(path.stem) else path.stem
+
 # %% ../../nbs/lib/tools/00_runner.ipynb #f472ef01
 QUICK_LIMIT = 900 # seconds for one cell
 
@@ -228,7 +241,7 @@ async def run_notebook(
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as figures, CellLines(console) as lines:
         await execute(notebook, path.parent, kernel_environment(mode, Path(figures) if save else None), lines, limit)
-        run = load_run(path.stem, figures)
+        run = load_run(page_name(path), figures)
     if save: keep_outputs(notebook, path, before, run)
     return time.perf_counter() - started
 
@@ -239,7 +252,7 @@ def command_line(
     save:bool=False,   # With --save
 ) -> str: # Such as 'course run 04 05 --quick'
     "The command that runs these lessons"
-    numbers = [lesson.split("_")[0] for lesson in lessons]
+    numbers = [lesson if is_dive(lesson) else lesson.split("_")[0] for lesson in lessons]
     return " ".join(["course run", *numbers, *([f"--{mode}"] if mode else []), *(["--save"] if save else [])])
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #ac42470f
@@ -249,8 +262,8 @@ def success_text(
     save:bool,     # Whether outputs and figures were kept
 ) -> str: # Two sentences
     "What the reader sees when a lesson has run"
-    if save: kept = (f"Its outputs are kept in nbs/{lesson}.ipynb; "
-                     f"`course results {lesson.split('_')[0]}` shows its figures.")
+    folder, word = ("nbs/dives", lesson) if is_dive(lesson) else ("nbs", lesson.split("_")[0])
+    if save: kept = f"Its outputs are kept in {folder}/{lesson}.ipynb; `course results {word}` shows its figures."
     else: kept = (f"Nothing was written to the notebook; `{command_line([lesson], 'full', True)}` would keep "
                   "outputs and figures.")
     return f"\n{lesson} ran in {seconds:.0f} s. {kept}"

@@ -21,7 +21,8 @@ def pages_of(
     root:Path, # Checkout of the course
 ) -> dict[str, Path]: # {path in the work folder: file}
     "What a learner works with"
-    found = {path.relative_to(root/"nbs").as_posix(): path for pattern in PAGES for path in sorted((root/"nbs").glob(pattern)) if path.is_file()}
+    found = {path.relative_to(root/"nbs").as_posix(): path for pattern in PAGES
+             for path in sorted((root/"nbs").glob(pattern)) if path.is_file()}
     return found | {path.relative_to(root).as_posix(): path for path in sorted((root/"clean").rglob("*.ipynb"))}
 
 # %% ../../nbs/lib/tools/06_work.ipynb #work-09
@@ -38,9 +39,11 @@ class Update:
 
     def __str__(self):
         parts = [("new", self.new), ("brought up to date", self.updated),
-                 ("changed by you and by the course; yours stays, the new one is", [f"{beside} (for {page})" for page, beside in self.beside.items()])]
+                 ("changed by you and by the course; yours stays, the new one is",
+                  [f"{beside} (for {page})" for page, beside in self.beside.items()])]
         lines = [f"{words}: {', '.join(pages)}" for words, pages in parts if pages]
-        return "\n".join([*lines, f"{self.kept} as they were"]) if lines else f"Nothing is new: {self.kept} pages as they were"
+        return "\n".join([*lines,
+                          f"{self.kept} as they were"]) if lines else f"Nothing is new: {self.kept} pages as they were"
 
 # %% ../../nbs/lib/tools/06_work.ipynb #work-11
 def read_note(
@@ -48,8 +51,10 @@ def read_note(
 ) -> dict: # {page: SHA-256 when it was copied}
     "What was copied before; raises `CourseError` where the note says anything else"
     note = read_json(folder/NOTE, {})
-    if isinstance(note, dict) and all(safe_path(page) and isinstance(digest, str) for page, digest in note.items()): return note
-    raise CourseError(f"{folder/NOTE} is not what `course work` wrote. Delete it: your own pages then count as changed, and nothing of them is lost.")
+    if isinstance(note, dict) and all(safe_path(page) and isinstance(digest, str) for page, digest in note.items()):
+        return note
+    raise CourseError(f"{folder/NOTE} is not what `course work` wrote. Delete it: your own pages then count as "
+                      f"changed, and nothing of them is lost.")
 
 def copy_page(
     source:Path, # File of the course
@@ -82,13 +87,16 @@ def work_in(
     folder,             # Folder to work in; made where needed, outside of the repository
     root:Path|None=None, # Checkout of the course; the one that this package belongs to by default
 ) -> Update: # Says what is new
-    "Copy the pages of the course to a folder of one's own, or bring it up to date; nothing that was changed there is written over"
+    "Copy the pages of the course to a folder, or bring it up to date; nothing changed there is written over"
     root, folder = root or checkout(), Path(folder).expanduser().resolve()
-    if root is None: raise CourseError(f"The installed package holds no notebooks. Get them with `git clone {repository_url()}`.")
+    if root is None:
+        raise CourseError(f"The installed package holds no notebooks. Get them with `git clone {repository_url()}`.")
     if folder == root or folder.is_relative_to(root.resolve()):
-        raise CourseError(f"{folder} is inside of the repository, where your changes and those of an update would meet. Name a folder elsewhere, such as ~/my-course.")
+        raise CourseError(f"{folder} is inside of the repository, where your changes and those of an update would "
+                          f"meet. Name a folder elsewhere, such as ~/my-course.")
     if folder.exists() and not folder.is_dir(): raise CourseError(f"{folder} is a file. Name a folder.")
-    with disk_errors(folder), file_lock(folder/".course-work.lock", "Another `course work` is copying to this folder.", 10):
+    with disk_errors(folder), file_lock(folder/".course-work.lock", "Another `course work` is copying to this folder.",
+                                        10):
         done, note = Update(folder), read_note(folder)
         for page, source in pages_of(root).items():
             update_page(page, source, note, done)
