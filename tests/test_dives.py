@@ -53,7 +53,8 @@ def test_a_dive_has_a_stripped_copy_and_questions(dive):
 @every_dive
 def test_its_lesson_leads_to_it(dive):
     lesson = cells(notebook_path(dive.lesson))
-    assert f"({dive.path}.ipynb" in "\n".join("".join(cell["source"]) for cell in lesson if cell["cell_type"] == "markdown")
+    prose = "\n".join("".join(cell["source"]) for cell in lesson if cell["cell_type"] == "markdown")
+    assert f"({dive.path}.ipynb" in prose
 
 
 def test_a_dive_starts_and_keeps_its_results_under_its_path(home, capsys):

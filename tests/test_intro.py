@@ -12,10 +12,7 @@ from PIL import Image
 from torch import nn
 
 from course_lib import intro
-<<<<<<< HEAD
 from course_lib.data.weights import pretrained
-=======
->>>>>>> h-tests
 from course_lib.base.env import CourseError
 from course_lib.lesson.results import load_run
 
@@ -40,23 +37,13 @@ def pets(tmp_path_factory):
 @pytest.fixture(scope="module")
 def dls(pets):
     from fastai.vision.all import ImageDataLoaders, Resize
-<<<<<<< HEAD
-    return lambda: ImageDataLoaders.from_folder(pets, valid_pct=0.5, seed=42, bs=4, item_tfms=Resize(32), num_workers=0)
-
-
-@pytest.fixture(scope="module")
-def learn(loaders):
-    from fastai.vision.all import error_rate, vision_learner
-    return vision_learner(loaders(), pretrained("tf_efficientnet_lite0"), metrics=error_rate)
-=======
     return ImageDataLoaders.from_folder(pets, valid_pct=0.5, seed=42, bs=4, item_tfms=Resize(32), num_workers=0)
 
 
 @pytest.fixture(scope="module")
 def learn(dls):
-    from fastai.vision.all import resnet18, vision_learner
-    return vision_learner(dls, resnet18, pretrained=False)
->>>>>>> h-tests
+    from fastai.vision.all import error_rate, vision_learner
+    return vision_learner(dls, pretrained("tf_efficientnet_lite0"), metrics=error_rate)
 
 
 def encoded(mode, kind, size=(20, 12)):

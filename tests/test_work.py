@@ -23,7 +23,8 @@ def write(path, text):
 def test_the_real_course_is_copied_whole(tmp_path):
     done = work_in(tmp_path/"mine")
     pages = work.pages_of(checkout())
-    assert {"01_intro.ipynb", "dives/01_is_it_real.ipynb", "solutions/04_mnist.ipynb", "clean/04_mnist.ipynb"} <= set(pages)
+    assert {"01_intro.ipynb", "dives/01_is_it_real.ipynb",
+            "solutions/04_mnist.ipynb", "clean/04_mnist.ipynb"} <= set(pages)
     assert done.new == list(pages) and not any(page.startswith("lib/") for page in pages)
     for page, source in pages.items(): assert (tmp_path/"mine"/page).read_bytes() == source.read_bytes()
 
