@@ -1,4 +1,4 @@
-"""What the image tools claim about speed, as ratios measured in one run on this machine, and how good the small copies are.
+"""What the image tools claim about speed, as ratios measured in one run, and how good the small copies are.
 
 Run `python benchmarks/images.py`. It takes about two minutes and exits with 1 where a claim does not hold.
 """
@@ -61,7 +61,8 @@ def usual_way(
         Image.open(file).verify()
         image = Image.open(file).convert("RGB")
         scale = min(1, MAX_SIZE/max(image.size))
-        image.resize((round(image.width*scale), round(image.height*scale)), Image.Resampling.LANCZOS).save(dest/file.name, quality=90)
+        image.resize((round(image.width*scale), round(image.height*scale)),
+                     Image.Resampling.LANCZOS).save(dest/file.name, quality=90)
 
 def our_way(
     folder:Path, # Photos
@@ -144,16 +145,19 @@ def ways_to_download(
     own = Limits(per_host=16) # for a server of one's own; two connections are polite to those of others
     return [("download: requests.get, one by one", afresh(partial(one_by_one, one), root), None),
             ("download_all, one host, per_host=16", afresh(lambda dest: download_all(one, dest, own, hosts), root), 8.),
-            (f"download_all, {len(hosts)} hosts", afresh(lambda dest: download_all(spread, dest, allow_hosts=hosts), root), 8.)]
+            (f"download_all, {len(hosts)} hosts",
+             afresh(lambda dest: download_all(spread, dest, allow_hosts=hosts), root), 8.)]
 
 def main() -> int: # Exit status: 0 where all claims hold
     "Run all comparisons"
     os.environ |= {"IN_TEST": "1", "NO_PROXY": "127.0.0.1"} # no progress bars
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        large, small = write_photos(root/"large", CAMERA, LARGE_COUNT), write_photos(root/"small", SMALL, SMALL_COUNT, different=SMALL_COUNT)
+        large, small = write_photos(root/"large", CAMERA, LARGE_COUNT), write_photos(root/"small", SMALL, SMALL_COUNT,
+            different=SMALL_COUNT)
         size = sum(file.stat().st_size for file in large.iterdir())/LARGE_COUNT/2**20
-        print(f"{LARGE_COUNT} photos of 12 megapixels, {size:.1f} MiB each, and {SMALL_COUNT} of {SMALL[0]}x{SMALL[1]}; "
+        print(f"{LARGE_COUNT} photos of 12 megapixels, {size:.1f} MiB each, and {SMALL_COUNT} of "
+              f"{SMALL[0]}x{SMALL[1]}; "
               f"{usable_cores()} cores; fastest of {ROUNDS} rounds")
         claims = [compare(ways_to_shrink(large, root, 8.)), compare(ways_to_shrink(small, root, 1.))]
         least = decibels(large)

@@ -1,4 +1,4 @@
-"Files put aside: no interruption and no second process loses one, old folders are understood, and no list from disk leads out of the data"
+"Files put aside: nothing loses one, old folders are understood, and no list from disk leads out of the data"
 import errno
 import json
 import os
@@ -32,7 +32,9 @@ def quick(monkeypatch): monkeypatch.setattr(os, "fsync", lambda file: None) # Hu
 @pytest.fixture
 def root(tmp_path): return make_set(tmp_path/"photos")
 
-def tree(folder): return {path.relative_to(folder).as_posix(): path.read_bytes().decode(errors="replace") for path in folder.rglob("*") if path.is_file()}
+def tree(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes().decode(errors="replace")
+            for path in folder.rglob("*") if path.is_file()}
 
 def pictures(folder): return {name: text for name, text in tree(folder).items() if name.endswith(".jpg")}
 
@@ -55,7 +57,8 @@ def test_reasons_stay_with_each_file(root):
     assert [file.read_text() for file in moved] == ["bird 1", "bird 2", "cat 1"]
     assert {row["file"]: (row["kind"], row["why"]) for row in read_rejected(root)} == REASONS
     change = json.loads((aside_folder(root)/"applied"/"1.json").read_text())
-    assert [move["why"] for move in change["moves"]] == [why for _, why in REASONS.values()] # For whoever looks with an editor
+    # For whoever looks with an editor
+    assert [move["why"] for move in change["moves"]] == [why for _, why in REASONS.values()]
 
 
 def test_both_tools_use_one_folder_and_one_list(root):
@@ -66,7 +69,8 @@ def test_both_tools_use_one_folder_and_one_list(root):
     cleaner.apply()
     assert {path.name for path in root.parent.iterdir()} - {"home"} == {"photos", "photos-cleaning"}
     log = cleaner.log()
-    assert log["decision"].tolist() == ["reject", "move to cat", "delete"] and log["why"].tolist() == ["tiny: 8 x 8 pixels", "", ""]
+    assert log["decision"].tolist() == ["reject", "move to cat",
+                                        "delete"] and log["why"].tolist() == ["tiny: 8 x 8 pixels", "", ""]
     assert cleaner.undo().number == 2 # What the check rejected is not the cleaner's to undo
     with pytest.raises(CourseError, match="nothing to undo"): cleaner.undo()
     assert restore(root) == [root/"bird"/"1.jpg"]
@@ -77,7 +81,8 @@ def test_an_apply_that_was_interrupted_is_not_gone_past(root, monkeypatch):
     cleaner = Cleaner([(file, file.parent.name, 1.) for file in root.rglob("*.jpg")])
     cleaner.mark("cat/2.jpg", "delete")
     with monkeypatch.context() as context:
-        context.setattr(os, "rename", lambda *paths: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        context.setattr(os, "rename", lambda *paths: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on "
+                                                                                                 "device")))
         with pytest.raises(CourseError, match="No space left"): cleaner.apply()
     for act in (lambda: put_aside(root, REASONS), lambda: restore(root), lambda: resume_rejects(root)):
         with pytest.raises(CourseError, match="apply 1 of .* was interrupted"): act()
@@ -140,7 +145,8 @@ STARTS = {"reject": (lambda root: None, lambda root: put_aside(root, REASONS)),
           "restore one": (lambda root: put_aside(root, REASONS), lambda root: restore(root, "bird/2.jpg")),
           "restore of old": (put_aside_the_old_way, restore)}
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=["full", "stopped"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()],
+                         ids=["full", "stopped"])
 @pytest.mark.parametrize("start", STARTS)
 def test_stopped_anywhere(tmp_path, start, error):
     "Whatever call to the disk is the last one: every file is there once, and both ways lead to a whole state"
@@ -231,7 +237,8 @@ def test_two_processes_reject_and_restore_at_once(root):
             for _ in range(10): act()
             os._exit(0)
         finally: os._exit(1)
-    children = [work(lambda: put_aside(root, REASONS)), work(lambda: restore(root)), work(lambda: put_aside(root, REASONS))]
+    children = [work(lambda: put_aside(root, REASONS)), work(lambda: restore(root)),
+                work(lambda: put_aside(root, REASONS))]
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
     assert contents(root.parent) == sorted(before.values())
     restore(root)
@@ -265,8 +272,10 @@ def test_what_else_lies_in_an_old_folder_stays(root):
     assert tree(old_folder(root)) == {"bird/notes.txt": "mine"}
 
 
-@pytest.mark.parametrize("table", ["file,kept_as,kind,why\n../x.jpg,bird/1.jpg,tiny,x\n", "file,kept_as,kind,why\nbird/1.jpg,../../letter.jpg,tiny,x\n",
-                                   "file,kept_as,kind,why\n/etc/x.jpg,bird/1.jpg,tiny,x\n", "file,kept_as\n,bird/1.jpg\n", b"file,kept_as\n\xff,a\n"])
+@pytest.mark.parametrize("table", ["file,kept_as,kind,why\n../x.jpg,bird/1.jpg,tiny,x\n",
+                                   "file,kept_as,kind,why\nbird/1.jpg,../../letter.jpg,tiny,x\n",
+                                   "file,kept_as,kind,why\n/etc/x.jpg,bird/1.jpg,tiny,x\n",
+                                   "file,kept_as\n,bird/1.jpg\n", b"file,kept_as\n\xff,a\n"])
 def test_an_old_table_is_not_trusted(root, table):
     put_aside_the_old_way(root)
     (old_folder(root)/"rejected.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
@@ -285,23 +294,35 @@ def test_nothing_was_ever_rejected(root):
 # Lists from disk
 
 GOOD = {"number": 1, "when": "2026-01-01 12:00:00", "state": "applied", "folders": ["photos-cleaning/trash/1/bird"],
-        "moves": [{"file": "bird/1.jpg", "target": "photos-cleaning/trash/1/bird/1.jpg", "decision": "reject", "kind": "tiny", "why": "8 x 8 pixels"}]}
+        "moves": [{"file": "bird/1.jpg", "target": "photos-cleaning/trash/1/bird/1.jpg", "decision": "reject",
+                   "kind": "tiny", "why": "8 x 8 pixels"}]}
 
 def with_move(**fields): return GOOD | {"moves": [GOOD["moves"][0] | fields]}
 
 HOSTILE = {
-    "file above": with_move(file="../letter.jpg"), "file far above": with_move(file="bird/../../../letter.jpg"), "absolute file": with_move(file="/etc/passwd"),
-    "file of Windows": with_move(file="C:/x.jpg"), "backslashes": with_move(file="..\\letter.jpg"), "folder as file": with_move(file="."), "no file": with_move(file=""),
+    "file above": with_move(file="../letter.jpg"), "file far above": with_move(file="bird/../../../letter.jpg"),
+    "absolute file": with_move(file="/etc/passwd"),
+    "file of Windows": with_move(file="C:/x.jpg"), "backslashes": with_move(file="..\\letter.jpg"),
+    "folder as file": with_move(file="."), "no file": with_move(file=""),
     "null byte": with_move(file="bird/\0.jpg"), "double slash": with_move(file="bird//1.jpg"),
-    "target above": with_move(target="photos-cleaning/trash/1/bird/../../../../../letter.jpg"), "absolute target": with_move(target="/tmp/x.jpg"),
-    "target elsewhere": with_move(target="other/1.jpg"), "target in the data": with_move(target="photos/bird/9.jpg"), "trash of another": with_move(target="photos-cleaning/trash/2/bird/1.jpg"),
-    "the decisions": with_move(target="photos-cleaning/decisions.json"), "class above": with_move(decision="move to ..", target="letter.jpg"),
-    "class elsewhere": with_move(decision="move to ../../x", target="x/1.jpg"), "class at the top": with_move(file="1.jpg", decision="move to other", target="other/1.jpg"),
-    "unknown decision": with_move(decision="burn"), "number as file": with_move(file=3), "list as why": with_move(why=["x"]), "unknown field": with_move(more="x"),
-    "no target": GOOD | {"moves": [{"file": "bird/1.jpg", "decision": "reject"}]}, "moves are a dict": GOOD | {"moves": {"a": 1}}, "moves are numbers": GOOD | {"moves": [1]},
-    "folders above": GOOD | {"folders": [".."]}, "folder itself": GOOD | {"folders": ["."]}, "absolute folder": GOOD | {"folders": ["/tmp"]}, "folders are dicts": GOOD | {"folders": [{}]},
-    "other folder": GOOD | {"folders": ["photos/cat"]}, "another number": GOOD | {"number": 2}, "number is a text": GOOD | {"number": "1"}, "number is true": GOOD | {"number": True},
-    "unknown state": GOOD | {"state": "ready"}, "state is a list": GOOD | {"state": []}, "when is a number": GOOD | {"when": 1}, "a field too many": GOOD | {"more": 1},
+    "target above": with_move(target="photos-cleaning/trash/1/bird/../../../../../letter.jpg"),
+    "absolute target": with_move(target="/tmp/x.jpg"),
+    "target elsewhere": with_move(target="other/1.jpg"), "target in the data": with_move(target="photos/bird/9.jpg"),
+    "trash of another": with_move(target="photos-cleaning/trash/2/bird/1.jpg"),
+    "the decisions": with_move(target="photos-cleaning/decisions.json"),
+    "class above": with_move(decision="move to ..", target="letter.jpg"),
+    "class elsewhere": with_move(decision="move to ../../x", target="x/1.jpg"),
+    "class at the top": with_move(file="1.jpg", decision="move to other", target="other/1.jpg"),
+    "unknown decision": with_move(decision="burn"), "number as file": with_move(file=3),
+    "list as why": with_move(why=["x"]), "unknown field": with_move(more="x"),
+    "no target": GOOD | {"moves": [{"file": "bird/1.jpg", "decision": "reject"}]},
+    "moves are a dict": GOOD | {"moves": {"a": 1}}, "moves are numbers": GOOD | {"moves": [1]},
+    "folders above": GOOD | {"folders": [".."]}, "folder itself": GOOD | {"folders": ["."]},
+    "absolute folder": GOOD | {"folders": ["/tmp"]}, "folders are dicts": GOOD | {"folders": [{}]},
+    "other folder": GOOD | {"folders": ["photos/cat"]}, "another number": GOOD | {"number": 2},
+    "number is a text": GOOD | {"number": "1"}, "number is true": GOOD | {"number": True},
+    "unknown state": GOOD | {"state": "ready"}, "state is a list": GOOD | {"state": []},
+    "when is a number": GOOD | {"when": 1}, "a field too many": GOOD | {"more": 1},
     "a field too few": {"number": 1}, "a list": [], "a number": 7, "null": None}
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
@@ -314,13 +335,17 @@ def test_hostile_lists_move_nothing(root, hostile, state):
     if isinstance(hostile, dict) and hostile.get("state") == "applied": hostile = hostile | {"state": state}
     (aside_folder(root)/"applied"/"1.json").write_text(json.dumps(hostile))
     before, cleaner = tree(root.parent), Cleaner.__new__(Cleaner)
-    cleaner.root, cleaner.home, cleaner.views, cleaner.rows, cleaner.classes = root, aside_folder(root), [], {}, ["bird"]
-    for act in (lambda: put_aside(root, REASONS), lambda: restore(root), lambda: restore(root, "bird/1.jpg"), lambda: read_rejected(root), cleaner.apply, cleaner.undo):
+    cleaner.root, cleaner.home, cleaner.views, cleaner.rows, cleaner.classes = root, aside_folder(root), [], {}, [
+        "bird"]
+    for act in (lambda: put_aside(root, REASONS), lambda: restore(root), lambda: restore(root, "bird/1.jpg"),
+                lambda: read_rejected(root), cleaner.apply, cleaner.undo):
         with pytest.raises(CourseError, match="applied/1.json is no journal of photos"): act()
-    assert {name: text for name, text in tree(root.parent).items() if not name.endswith(".lock")} == before and (root.parent/"empty").is_dir()
+    assert {name: text for name, text in tree(root.parent).items()
+            if not name.endswith(".lock")} == before and (root.parent/"empty").is_dir()
 
 
-@pytest.mark.parametrize("content, words", [("", "cannot be read"), ("{", "cannot be read"), ("[" * 100_000, "too deeply nested"), (b"\xff\xfe", "cannot be read"),
+@pytest.mark.parametrize("content, words", [("", "cannot be read"), ("{", "cannot be read"),
+                                            ("[" * 100_000, "too deeply nested"), (b"\xff\xfe", "cannot be read"),
                                             ("9" * 5000, "cannot be read|no journal")])
 def test_files_that_are_no_json(root, content, words):
     (aside_folder(root)/"applied").mkdir(parents=True)

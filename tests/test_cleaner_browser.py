@@ -1,4 +1,4 @@
-"The cleaner in a real JupyterLab, used with mouse and keyboard: nothing that was marked gets lost, and all that was moved comes back"
+"The cleaner in a real JupyterLab, with mouse and keyboard: no mark gets lost, and all that was moved comes back"
 import json
 import os
 import secrets
@@ -20,9 +20,12 @@ CELLS = ("""from pathlib import Path
 import os
 from course_lib.pictures.cleaner import Cleaner
 Path("kernel.txt").write_text(str(os.getpid()))
-rows = [(file, file.parent.name, int(file.stem[-1]), "train" if int(file.stem[-1]) % 2 else "valid", "square", 0.9) for file in sorted(Path("shapes").rglob("*.png"))]""",
+files = sorted(Path("shapes").rglob("*.png"))
+rows = [(file, file.parent.name, int(file.stem[-1]), "train" if int(file.stem[-1]) % 2 else "valid", "square", 0.9)
+        for file in files]""",
          "Cleaner(rows)", "1 + 1")
-FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
+FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR",
+           "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
 
 
 # A notebook with pictures, and Jupyter to open it
@@ -30,7 +33,8 @@ FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUP
 def draw(kind, file):
     picture = Image.new("RGB", (120, 90), "#e2efdc")
     draw = ImageDraw.Draw(picture)
-    {"circle": draw.ellipse, "square": draw.rectangle, "triangle": lambda box, fill: draw.regular_polygon((60, 45, 35), 3, fill=fill)}[kind]((30, 15, 90, 75), fill="#2f5d8a")
+    {"circle": draw.ellipse, "square": draw.rectangle, "triangle": lambda box,
+     fill: draw.regular_polygon((60, 45, 35), 3, fill=fill)}[kind]((30, 15, 90, 75), fill="#2f5d8a")
     file.parent.mkdir(parents=True, exist_ok=True)
     picture.save(file)
 
@@ -40,10 +44,13 @@ def desk(tmp_path):
     "A folder with a notebook and eighteen pictures; two squares lie among the circles"
     work = tmp_path/"work"
     for kind in KINDS:
-        for number in range(6): draw("square" if kind == "circle" and number > 3 else kind, work/"shapes"/kind/f"{kind}-{number}.png")
-    cells = [{"cell_type": "code", "id": f"cell-{number}", "metadata": {}, "source": source, "outputs": [], "execution_count": None} for number, source in enumerate(CELLS)]
+        for number in range(6):
+            draw("square" if kind == "circle" and number > 3 else kind, work/"shapes"/kind/f"{kind}-{number}.png")
+    cells = [{"cell_type": "code", "id": f"cell-{number}", "metadata": {}, "source": source, "outputs": [],
+              "execution_count": None} for number, source in enumerate(CELLS)]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    (work/"clean.ipynb").write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
+    (work/"clean.ipynb").write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4,
+                                                "nbformat_minor": 5}), encoding="utf-8")
     return work
 
 
@@ -56,12 +63,16 @@ def jupyter(work, home, seconds=90):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address, token = f"http://127.0.0.1:{free.getsockname()[1]}", secrets.token_hex(16)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={address.rpartition(':')[2]}", "--ServerApp.port_retries=0",
-               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True",
-               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"] # It asks nobody
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+               f"--port={address.rpartition(':')[2]}", "--ServerApp.port_retries=0",
+               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={work}",
+               "--LabApp.expose_app_in_browser=True",
+               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+               "--LabApp.extension_manager=readonly"] # It asks nobody
     folders = {name: str(home/name.lower()) for name in FOLDERS}
     with open(home/"jupyter.log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen(command, cwd=work, env=os.environ | folders | {"NO_PROXY": "*"}, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=work, env=os.environ | folders | {"NO_PROXY": "*"}, stdout=log,
+                                   stderr=log)
         try:
             wait_for_server(f"{address}/api?token={token}", process, home/"jupyter.log", seconds)
             yield f"{address}/lab/tree/clean.ipynb?token={token}"
@@ -96,17 +107,22 @@ class Visitor:
         "Run all cells once the kernel is there"
         self.page.wait_for("!!jupyterapp.shell.currentWidget?.sessionContext", 30)
         self.page.wait_for("(() => {const now = jupyterapp.shell.currentWidget.sessionContext;"
-                           "return now.isReady && now.session?.kernel?.connectionStatus === 'connected' && now.session.kernel.status === 'idle'})()", 90)
+                           "return now.isReady && now.session?.kernel?.connectionStatus === 'connected' && "
+                           "now.session.kernel.status === 'idle'})()", 90)
         self.page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.page.wait_for("document.querySelector('.jp-Cell:nth-of-type(3) .jp-OutputArea-output')?.innerText.trim() === '2'"
-                           " || [...document.querySelectorAll('.jp-OutputArea-executeResult')].some(output => output.innerText.trim().endsWith('2'))", 90)
+        self.page.wait_for("document.querySelector('.jp-Cell:nth-of-type(3) .jp-OutputArea-output')?.innerText.trim() "
+                           "=== '2'"
+                           " || [...document.querySelectorAll('.jp-OutputArea-executeResult')].some(output => "
+                           "output.innerText.trim().endsWith('2'))", 90)
         self.wait_for_cards(12)
 
-    def wait_for_cards(self, count): self.page.wait_for(f"document.querySelectorAll('.cleaner-card').length === {count}", 30)
+    def wait_for_cards(self, count):
+        self.page.wait_for(f"document.querySelectorAll('.cleaner-card').length === {count}", 30)
 
     def files(self):
         "The names on the cards"
-        return self.page.evaluate("[...document.querySelectorAll('.cleaner-card .widget-dropdown .widget-label')].map(label => label.innerText)")
+        return self.page.evaluate("[...document.querySelectorAll('.cleaner-card .widget-dropdown "
+                                  ".widget-label')].map(label => label.innerText)")
 
     def choose(self, description, words):
         "Choose from the menu beside or below some words"
@@ -121,12 +137,14 @@ class Visitor:
 
     def click(self, words):
         "Press a button of the cleaner with the mouse"
-        self.page.evaluate(f"[...document.querySelectorAll('.cleaner button')].find(button => button.innerText === {json.dumps(words)}).id = 'wanted'")
+        self.page.evaluate("[...document.querySelectorAll('.cleaner button')].find(button => button.innerText === "
+                           f"{json.dumps(words)}).id = 'wanted'")
         self.page.wait_for("!document.querySelector('#wanted').disabled")
         self.page.click("#wanted")
         self.page.evaluate("document.querySelector('#wanted').id = ''")
 
-    def wait_for_message(self, words): self.page.wait_for(f"document.querySelector('.cleaner-message')?.innerText.includes({json.dumps(words)})")
+    def wait_for_message(self, words):
+        self.page.wait_for(f"document.querySelector('.cleaner-message')?.innerText.includes({json.dumps(words)})")
 
     def wait_for_decisions(self, decisions):
         "What is on the disk, once it is what it should be"
@@ -138,7 +156,8 @@ class Visitor:
 
 def menu_of(description):
     "A menu, in JavaScript"
-    return f"[...document.querySelectorAll('.cleaner .widget-dropdown')].find(part => part.innerText.trim().startsWith({json.dumps(description)}))?.querySelector('select')"
+    starts = f"part => part.innerText.trim().startsWith({json.dumps(description)})"
+    return f"[...document.querySelectorAll('.cleaner .widget-dropdown')].find({starts})?.querySelector('select')"
 
 
 def test_marks_apply_and_undo(desk, tmp_path):
@@ -163,7 +182,8 @@ def test_marks_apply_and_undo(desk, tmp_path):
         second = first | {"triangle/triangle-4.png": "delete", "triangle/triangle-2.png": "keep"}
         visitor.wait_for_decisions(second)
         assert visitor.page.evaluate("document.querySelectorAll('.jp-Notebook .jp-Cell').length") == len(CELLS)
-        assert visitor.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid" # One sees where one is
+        # One sees where one is
+        assert visitor.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
         os.kill(int((desk/"kernel.txt").read_text()), signal.SIGKILL)
         visitor.page.wait_for("!!document.querySelector('.jp-Dialog')", 60)
@@ -179,14 +199,17 @@ def test_marks_apply_and_undo(desk, tmp_path):
         second["circle/circle-4.png"] = "move to square"
         visitor.wait_for_decisions(second)
         visitor.click("Apply…")
-        visitor.page.wait_for("document.querySelector('.cleaner-plan').innerText.includes('shapes/square/circle-5.png')")
+        visitor.page.wait_for(
+            "document.querySelector('.cleaner-plan').innerText.includes('shapes/square/circle-5.png')")
         assert contents(desk/"shapes") == before # Nothing without consent
         visitor.click("Apply")
         visitor.wait_for_message("Done")
         moved = {"circle/circle-5.png": "square/circle-5.png", "circle/circle-4.png": "square/circle-4.png"}
-        after = {moved.get(name, name): content for name, content in before.items() if name != "triangle/triangle-4.png"}
+        after = {moved.get(name, name): content for name, content in before.items()
+                 if name != "triangle/triangle-4.png"}
         assert contents(desk/"shapes") == after
-        assert contents(desk/"shapes-cleaning") == {"trash/1/triangle/triangle-4.png": before["triangle/triangle-4.png"]}
+        assert contents(desk/"shapes-cleaning") == {
+            "trash/1/triangle/triangle-4.png": before["triangle/triangle-4.png"]}
         visitor.wait_for_decisions({"triangle/triangle-2.png": "keep"})
         visitor.wait_for_cards(4)
 

@@ -39,7 +39,8 @@ def test_photos_are_named_after_their_content(trouble, tmp_path):
     assert (report.files[0].read_bytes(), str(report)) == (photo("1"), "robin: 4 saved")
 
 
-@pytest.mark.parametrize("kind, suffix", [("JPEG", ".jpg"), ("PNG", ".png"), ("GIF", ".gif"), ("WEBP", ".webp"), ("BMP", ".bmp"), ("MPO", ".jpg")])
+@pytest.mark.parametrize("kind, suffix", [("JPEG", ".jpg"), ("PNG", ".png"), ("GIF", ".gif"), ("WEBP", ".webp"),
+                                          ("BMP", ".bmp"), ("MPO", ".jpg")])
 def test_content_decides_about_the_suffix(trouble, tmp_path, kind, suffix):
     content = photo("kind", kind)
     if kind == "MPO":
@@ -58,22 +59,30 @@ def test_duplicates(trouble, tmp_path):
 
 
 def test_records_keep_licence_and_creator(trouble, tmp_path):
-    record = ImageRecord(trouble.url("photo/1"), "A robin", "https://example.org/1", "CC BY 4.0", "https://example.org/by", "Ann", "openverse")
+    record = ImageRecord(trouble.url("photo/1"), "A robin", "https://example.org/1", "CC BY 4.0",
+                         "https://example.org/by", "Ann", "openverse")
     table = download_all([record, trouble.url("empty.jpg")], tmp_path, QUICK, [trouble.host]).table()
-    assert list(table) == ["file", "status", "why", "url", "title", "page", "licence", "licence_url", "creator", "provider"]
-    assert table.loc[0, ["title", "licence", "creator", "file"]].tolist() == ["A robin", "CC BY 4.0", "Ann", name_of(photo("1"))]
+    assert list(table) == ["file", "status", "why", "url", "title", "page", "licence", "licence_url", "creator",
+                           "provider"]
+    assert table.loc[0, ["title", "licence", "creator", "file"]].tolist() == ["A robin", "CC BY 4.0", "Ann",
+        name_of(photo("1"))]
 
 
 # What goes wrong on one address
 
 FAULTS = {
-    "forbidden": "refuses to give it to a program (403)", "missing": "does not have it any more (404)", "limited": "answered 429 (3 tries)",
-    "limited-long": "answered 429 and asks to wait 3,600 s", "accepted": "answered 202 (3 tries)", "broken": "answered 500 (3 tries)",
-    "html": "a web page came in place of a photo", "empty": "the file is empty", "text": "not a photo in JPEG", "bomb": "could fill the memory",
-    "endless": "larger than 1.0 MiB", "length-enormous": "larger than 1.0 MiB", "slow-drip": "took longer than 1 s", "header-drip": "took longer than 1 s",
+    "forbidden": "refuses to give it to a program (403)", "missing": "does not have it any more (404)",
+    "limited": "answered 429 (3 tries)",
+    "limited-long": "answered 429 and asks to wait 3,600 s", "accepted": "answered 202 (3 tries)",
+    "broken": "answered 500 (3 tries)",
+    "html": "a web page came in place of a photo", "empty": "the file is empty", "text": "not a photo in JPEG",
+    "bomb": "could fill the memory",
+    "endless": "larger than 1.0 MiB", "length-enormous": "larger than 1.0 MiB", "slow-drip": "took longer than 1 s",
+    "header-drip": "took longer than 1 s",
     "length-too-long": "broke off (3 tries)", "reset": "broke off (3 tries)", "loop": "redirected more than 5 times",
     "to-private": "10.0.0.1 is in a private network", "to-metadata": "169.254.169.254 is in a private network",
-    "to-other-port": "127.0.0.1 is in a private network", "to-file": "only http and https", "to-password": "a user name or a password",
+    "to-other-port": "127.0.0.1 is in a private network", "to-file": "only http and https",
+    "to-password": "a user name or a password",
 }
 
 @pytest.mark.parametrize("name, words", FAULTS.items(), ids=FAULTS)
@@ -116,7 +125,8 @@ def test_all_faults_at_once(trouble, tmp_path):
     assert len(repr(report).splitlines()) == 1 + len(FAULTS)
 
 
-@pytest.mark.parametrize("name, content", [("truncated", photo("cut")[:-1500]), ("length-too-short", photo("long")[:1500])])
+@pytest.mark.parametrize("name, content",
+                         [("truncated", photo("cut")[:-1500]), ("length-too-short", photo("long")[:1500])])
 def test_cut_pictures_pass_and_are_for_the_check_to_find(trouble, tmp_path, name, content):
     [file] = get(trouble, [f"{name}.jpg"], tmp_path).files
     assert file.read_bytes() == content
@@ -156,7 +166,8 @@ def test_unsuitable_certificate(trouble, tmp_path):
 @pytest.mark.parametrize("per_host, workers, most", [(1, 16, 1), (2, 16, 2), (16, 3, 3)])
 def test_connections_to_one_server(trouble, tmp_path, per_host, workers, most):
     trouble.latency = 0.02
-    report = get(trouble, [f"photo/{number}" for number in range(12)], tmp_path, Limits(per_host=per_host, workers=workers))
+    report = get(trouble, [f"photo/{number}" for number in range(12)], tmp_path,
+                 Limits(per_host=per_host, workers=workers))
     assert len(report.files) == 12 and trouble.most_at_once == most
     assert trouble.connections == 1 + most # the one that chose the number, and then the same few again and again
 
@@ -167,7 +178,9 @@ def test_redirects_of_others_count_as_well(trouble, tmp_path):
     for other in others:
         threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         other.say("photo.jpg", (302, {"Location": trouble.url(f"photo/{other.server_port}")}, b""))
-    try: report = download_all([other.url("photo.jpg") for other in others], tmp_path, QUICK, [server.host for server in (trouble, *others)])
+    try:
+        report = download_all([other.url("photo.jpg") for other in others], tmp_path, QUICK,
+                              [server.host for server in (trouble, *others)])
     finally:
         for other in others: other.shutdown(); other.server_close()
     assert len(report.files) == 4 and trouble.most_at_once == 2
@@ -176,20 +189,23 @@ def test_redirects_of_others_count_as_well(trouble, tmp_path):
 def test_a_slow_server_holds_up_no_other(trouble, tmp_path):
     slow = misbehaving.Server()
     threading.Thread(target=slow.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    urls = [slow.url(f"silent.jpg?{number}") for number in range(4)] + [trouble.url(f"photo/{number}") for number in range(8)]
+    urls = [slow.url(f"silent.jpg?{number}") for number in range(4)] + [trouble.url(f"photo/{number}")
+        for number in range(8)]
     try: report = download_all(urls, tmp_path, Limits(workers=3, total_seconds=1), [slow.host, trouble.host])
     finally: slow.stop.set(); slow.shutdown(); slow.server_close()
     assert len(report.files) == 8 and "the 1 s for one call are used up" in report.failed[0].why
 
 
 def test_total_bytes(trouble, tmp_path):
-    report = get(trouble, [f"photo/{number}" for number in range(9)], tmp_path, Limits(total_bytes=2 * len(photo("0")), workers=1))
+    report = get(trouble, [f"photo/{number}" for number in range(9)], tmp_path,
+                 Limits(total_bytes=2 * len(photo("0")), workers=1))
     assert 2 <= len(report.files) <= 3 and all("for one call are used up" in row.why for row in report.failed)
     assert len(visible(tmp_path)) == len(report.files)
 
 
 def test_server_that_keeps_failing_is_left_alone(trouble, tmp_path):
-    report = get(trouble, [f"limited.jpg?{number}" for number in range(9)], tmp_path, Limits(pause=0.01, give_up=3, per_host=1))
+    report = get(trouble, [f"limited.jpg?{number}" for number in range(9)], tmp_path,
+                 Limits(pause=0.01, give_up=3, per_host=1))
     assert [row.why.startswith("not tried, as 3 photos") for row in report.rows] == [False] * 3 + [True] * 6
     assert len(trouble.asked) == 9
 
@@ -211,15 +227,18 @@ def test_name_server_that_hangs(tmp_path, monkeypatch):
     never.set()
 
 
-@pytest.mark.parametrize("name, value", [("workers", 0), ("seconds", -1), ("timeouts", (5, 0)), ("bytes", None), ("total_seconds", float("nan"))])
+@pytest.mark.parametrize("name, value", [("workers", 0), ("seconds", -1), ("timeouts", (5, 0)), ("bytes", None),
+                                         ("total_seconds", float("nan"))])
 def test_limits_must_be_positive(name, value):
     with pytest.raises(CourseError, match=f"limit {name} must be greater than 0"): Limits(**{name: value})
 
 
 # Safety
 
-BAD = ["file:///etc/passwd", "FILE:///etc/passwd", "ftp://example.org/a.jpg", "data:image/png;base64,AAAA", "javascript:alert(1)", "gopher://example.org", "a.jpg",
-       "//example.org/a.jpg", "", "http://", "http:///a.jpg", "http://[::1", "http://a:99999/", "http://a:b/", "http://ann:secret@example.org/",
+BAD = ["file:///etc/passwd", "FILE:///etc/passwd", "ftp://example.org/a.jpg", "data:image/png;base64,AAAA",
+       "javascript:alert(1)", "gopher://example.org", "a.jpg",
+       "//example.org/a.jpg", "", "http://", "http:///a.jpg", "http://[::1", "http://a:99999/", "http://a:b/",
+       "http://ann:secret@example.org/",
        "http://ann@example.org/", "http://.example.org/"]
 
 @pytest.mark.parametrize("url", BAD)
@@ -228,19 +247,24 @@ def test_addresses_that_are_not_fetched(url):
 
 
 @pytest.mark.parametrize("url, expected", [
-    ("http://example.org", "http://example.org/"), (" https://example.org/a b", "https://example.org/a%20b"), ("https://example.org/a%20b?x=1&y", "https://example.org/a%20b?x=1&y"),
-    ("https://bücher.example/ü", "https://xn--bcher-kva.example/%C3%BC"), ("http://example.org:8080/a", "http://example.org:8080/a"), ("http://[2606:4700::1111]/a", "http://[2606:4700::1111]/a")])
+    ("http://example.org", "http://example.org/"), (" https://example.org/a b", "https://example.org/a%20b"),
+    ("https://example.org/a%20b?x=1&y", "https://example.org/a%20b?x=1&y"),
+    ("https://bücher.example/ü", "https://xn--bcher-kva.example/%C3%BC"), ("http://example.org:8080/a",
+        "http://example.org:8080/a"), ("http://[2606:4700::1111]/a", "http://[2606:4700::1111]/a")])
 def test_addresses_in_standard_form(url, expected): assert checked_url(url).geturl() == expected
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0.0.0.0", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]",
-                                  "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "10.0.0.1", "192.168.0.1", "172.31.255.255", "169.254.169.254", "100.64.0.1",
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1",
+                                  "0.0.0.0", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]",
+                                  "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "10.0.0.1", "192.168.0.1",
+                                  "172.31.255.255", "169.254.169.254", "100.64.0.1",
                                   "224.0.0.1", "255.255.255.255", "[fe80::1]", "[fc00::1]", "[ff02::1]"])
 def test_private_networks_are_refused(trouble, tmp_path, monkeypatch, host):
     def forbidden(*_, **__): pytest.fail("a connection was made")
     monkeypatch.setattr(socket, "create_connection", forbidden)
     [row] = download_all([f"http://{host}:{trouble.server_port}/photo/1"], tmp_path, QUICK).rows
-    assert row.status == "failed" and ("private network" in row.why or "no address is known" in row.why) # not every system reads every form
+    # not every system reads every form
+    assert row.status == "failed" and ("private network" in row.why or "no address is known" in row.why)
     assert trouble.asked == []
 
 
@@ -272,14 +296,17 @@ def test_name_that_changes_its_mind(trouble, tmp_path, monkeypatch):
     def connect(address, *_, **__): connected.append(address); raise OSError("not from here")
     monkeypatch.setattr(socket, "create_connection", connect)
     [row] = download_all([f"http://rebind.example:{trouble.server_port}/photo/1"], tmp_path, QUICK).rows
-    assert asked == ["rebind.example"] and connected == [("8.8.8.8", trouble.server_port)] and row.status == "failed" and trouble.asked == []
+    assert asked == ["rebind.example"] and connected == [
+        ("8.8.8.8", trouble.server_port)] and row.status == "failed" and trouble.asked == []
 
 
 def test_allowed_name_is_pinned_and_keeps_its_host_header(trouble, tmp_path, monkeypatch):
     asked, host = resolver(monkeypatch, ["127.0.0.1"], ["10.0.0.1"]), f"mirror.example:{trouble.server_port}"
     headers = []
-    monkeypatch.setattr(misbehaving.Handler, "send", lambda self, content, *rest, _send=misbehaving.Handler.send, **more:
-                        (headers.append((self.headers["Host"], self.headers["User-Agent"])), _send(self, content, *rest, **more)))
+    monkeypatch.setattr(misbehaving.Handler, "send", lambda self, content, *rest, _send=misbehaving.Handler.send,
+                        **more:
+                        (headers.append((self.headers["Host"], self.headers["User-Agent"])),
+                         _send(self, content, *rest, **more)))
     report = download_all([f"http://{host}/photo/{number}" for number in range(5)], tmp_path, QUICK, [host.upper()])
     assert len(report.files) == 5 and asked == ["mirror.example"]
     assert {name for name, _ in headers} == {host} and headers[0][1].startswith("course-lib/")
@@ -296,13 +323,15 @@ def test_first_number_that_answers_is_taken(trouble, tmp_path, monkeypatch):
 
 
 def test_allow_hosts_is_exact(trouble, tmp_path):
-    for allowed in (f"127.0.0.1:{trouble.server_port - 1}", f"localhost:{trouble.server_port}", f"0.0.0.0:{trouble.server_port}"):
+    for allowed in (f"127.0.0.1:{trouble.server_port - 1}", f"localhost:{trouble.server_port}",
+                    f"0.0.0.0:{trouble.server_port}"):
         assert "private network" in download_all([trouble.url("photo/1")], tmp_path, QUICK, [allowed]).rows[0].why
     assert trouble.asked == []
 
 
 def test_no_environment_variable_opens_the_door(trouble, tmp_path, monkeypatch):
-    for name in ("ALLOW_HOSTS", "COURSE_ALLOW_HOSTS", "HTTP_PROXY", "http_proxy", "ALL_PROXY"): monkeypatch.setenv(name, trouble.url(""))
+    for name in ("ALLOW_HOSTS", "COURSE_ALLOW_HOSTS", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, trouble.url(""))
     assert get(trouble, ["photo/1"], tmp_path, allow=False).files == [] and trouble.asked == []
 
 
@@ -374,7 +403,8 @@ def test_faults_of_our_own_are_not_hidden(trouble, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("items, words", [
-    ([], "list of photos is empty"), ("http://example.org/a.jpg", "not the single"), (ImageRecord("http://example.org/a.jpg"), "not the single"),
+    ([], "list of photos is empty"), ("http://example.org/a.jpg", "not the single"),
+    (ImageRecord("http://example.org/a.jpg"), "not the single"),
     ([None], "not None"), ([b"http://example.org/a.jpg"], "not b'http")], ids=str)
 def test_items_that_are_none(tmp_path, items, words):
     with pytest.raises(CourseError, match=words): download_all(items, tmp_path)
@@ -382,12 +412,14 @@ def test_items_that_are_none(tmp_path, items, words):
 
 @pytest.mark.parametrize("hosts", ["127.0.0.1:8000", ["127.0.0.1"], ["http://127.0.0.1:80"], [":80"], [None]], ids=str)
 def test_allow_hosts_that_are_none(tmp_path, hosts):
-    with pytest.raises(CourseError, match="list of hosts with their ports"): download_all(["http://example.org/a.jpg"], tmp_path, allow_hosts=hosts)
+    with pytest.raises(CourseError, match="list of hosts with their ports"):
+        download_all(["http://example.org/a.jpg"], tmp_path, allow_hosts=hosts)
 
 
 def test_folder_that_is_a_file(tmp_path):
     (tmp_path/"birds").write_text("x", encoding="utf-8")
-    with pytest.raises(CourseError, match="is a file; photos need a folder"): download_all(["http://example.org/a.jpg"], tmp_path/"birds")
+    with pytest.raises(CourseError, match="is a file; photos need a folder"):
+        download_all(["http://example.org/a.jpg"], tmp_path/"birds")
 
 
 def test_report_escapes_what_strangers_wrote(trouble, tmp_path):
@@ -396,5 +428,6 @@ def test_report_escapes_what_strangers_wrote(trouble, tmp_path):
 
 
 def test_lanes_serve_all_servers_first():
-    order = [waiting[0] for waiting in queues_by_host(["http://a/1", "http://a/2", "http://A/3", "http://b/1", "http://c/1", "http://c/2"], QUICK)]
+    order = [waiting[0] for waiting in queues_by_host(["http://a/1", "http://a/2", "http://A/3", "http://b/1",
+                                                       "http://c/1", "http://c/2"], QUICK)]
     assert order == ["http://a/1", "http://b/1", "http://c/1", "http://a/1", "http://c/1"]

@@ -1,4 +1,4 @@
-"Small copies that are whole, upright and up to date; data sets built from a fake search and a picture server with faults"
+"Small copies that are whole, upright and up to date; data sets from a fake search and a server with faults"
 import errno
 import io
 import os
@@ -35,14 +35,17 @@ def scene(seed, size=(640, 480)):
     "A smooth picture; another seed gives another one"
     return noise(seed, (8, 6)).resize(size, Image.Resampling.BICUBIC)
 
-def names(folder): return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+                  and path.name[0] != ".")
 
 def statuses(report): return {row.file: row.status for row in report.rows}
 
 
 # Small copies
 
-@pytest.mark.parametrize("size, expected", [((640, 480), (100, 75)), ((480, 640), (75, 100)), ((60, 30), (60, 30)), ((1000, 2), (100, 1))])
+@pytest.mark.parametrize("size, expected", [((640, 480), (100, 75)), ((480, 640), (75, 100)), ((60, 30), (60, 30)),
+                                            ((1000, 2), (100, 1))])
 def test_size(tmp_path, size, expected):
     save(scene(1, size), tmp_path/"in"/"a.jpg")
     [file] = resize_all(tmp_path/"in", tmp_path/"out", max_size=100).files
@@ -74,17 +77,20 @@ def test_names_and_folders_are_kept(tmp_path):
 
 def test_two_originals_of_one_name(tmp_path):
     for name in ("1.jpeg", "1.jpg"): save(scene(1), tmp_path/"in"/name)
-    with pytest.raises(CourseError, match="1.jpeg and 1.jpg would have the same copy"): resize_all(tmp_path/"in", tmp_path/"out")
+    with pytest.raises(CourseError, match="1.jpeg and 1.jpg would have the same copy"):
+        resize_all(tmp_path/"in", tmp_path/"out")
     assert not (tmp_path/"out").exists()
 
 
 @pytest.mark.parametrize("content, kind, words", [
-    (b"", "unreadable", "the file is empty"), (photo("cut")[:-1500], "damaged", "truncated"), (bomb(), "huge", "pixels")])
+    (b"", "unreadable", "the file is empty"), (photo("cut")[:-1500], "damaged", "truncated"),
+    (bomb(), "huge", "pixels")])
 def test_failures_are_reported_and_the_rest_is_made(tmp_path, content, kind, words):
     save(scene(1), tmp_path/"in"/"fine.jpg"); (tmp_path/"in"/"bad.png").write_bytes(content)
     report = resize_all(tmp_path/"in", tmp_path/"out")
     [failed] = report.failed
-    assert (failed.file, failed.kind, words in failed.why, names(tmp_path/"out")) == ("bad.png", kind, True, ["fine.jpg"])
+    assert (failed.file, failed.kind, words in failed.why, names(tmp_path/"out")) == ("bad.png", kind, True,
+        ["fine.jpg"])
     assert str(report) == "out: 1 made, 1 failed" and f"bad.png: {failed.why}" in repr(report)
     assert report.table()["status"].tolist() == ["failed", "made"]
 
@@ -95,9 +101,11 @@ def test_an_animation_is_not_taken_for_a_photo(tmp_path):
 
 
 def test_copies_are_compared(tmp_path):
-    save(scene(1), tmp_path/"in"/"bird"/"a.png"); save(scene(1, (300, 225)), tmp_path/"in"/"cat"/"b.jpg"); save(scene(2, (20, 20)), tmp_path/"in"/"cat"/"c.jpg")
+    save(scene(1), tmp_path/"in"/"bird"/"a.png"); save(scene(1, (300, 225)), tmp_path/"in"/"cat"/"b.jpg")
+    save(scene(2, (20, 20)), tmp_path/"in"/"cat"/"c.jpg")
     expected = {"bird/a.png.jpg": "two labels", "cat/b.jpg": "two labels", "cat/c.jpg": "tiny"}
-    for report in (resize_all(tmp_path/"in", tmp_path/"out"), resize_all(tmp_path/"in", tmp_path/"out")): # made, then there
+    # made, then there
+    for report in (resize_all(tmp_path/"in", tmp_path/"out"), resize_all(tmp_path/"in", tmp_path/"out")):
         assert {fault.file: fault.kind for fault in report.check().faults} == expected
     check = check_images(tmp_path/"out")
     assert {fault.file: fault.kind for fault in check.faults} == expected
@@ -113,7 +121,8 @@ def test_a_second_call_makes_what_is_missing_or_changed(tmp_path):
     resize_all(tmp_path/"in", tmp_path/"out")
     (tmp_path/"out"/"1.jpg").unlink(); save(scene(9), tmp_path/"in"/"2.jpg"); save(scene(8), tmp_path/"in"/"new.jpg")
     report = resize_all(tmp_path/"in", tmp_path/"out", skip=["3.jpg"])
-    assert statuses(report) == {"0.jpg": "here", "1.jpg": "made", "2.jpg": "made", "3.jpg": "skipped", "new.jpg": "made"}
+    assert statuses(report) == {"0.jpg": "here", "1.jpg": "made", "2.jpg": "made", "3.jpg": "skipped",
+                                "new.jpg": "made"}
 
 
 def test_a_killed_call_leaves_whole_copies_only(tmp_path, monkeypatch):
@@ -141,13 +150,15 @@ def test_full_or_read_only_disk(tmp_path, monkeypatch, number, words):
 
 
 @pytest.mark.parametrize("kind, options, stays", [
-    ("JPEG", {}, True), ("JPEG", {"progressive": True}, True), ("JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}, False), ("JPEG", {"comment": b"me"}, False),
+    ("JPEG", {}, True), ("JPEG", {"progressive": True}, True),
+    ("JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}, False), ("JPEG", {"comment": b"me"}, False),
     ("JPEG", {"icc_profile": b"x"}, False), ("JPEG", {"xmp": b"<me/>"}, False), ("PNG", {}, False)])
 def test_what_is_as_we_want_it_is_copied_byte_for_byte(tmp_path, kind, options, stays):
     source = save(scene(1, (300, 200)), tmp_path/"in"/"a.jpg", format=kind, **options)
     [file] = resize_all(tmp_path/"in", tmp_path/"out", max_size=300).files
     assert (file.read_bytes() == source.read_bytes()) == stays
-    with Image.open(file) as copy: assert (copy.format, copy.size, [segment for segment, _ in copy.applist]) == ("JPEG", (300, 200), ["APP0"])
+    with Image.open(file) as copy:
+        assert (copy.format, copy.size, [segment for segment, _ in copy.applist]) == ("JPEG", (300, 200), ["APP0"])
 
 
 @pytest.mark.parametrize("change", [{"max_size": 299}, {"quality": 50}])
@@ -157,7 +168,8 @@ def test_a_grey_or_larger_picture_is_written_again(tmp_path, change):
     with Image.open(file) as copy: assert copy.mode == "RGB" and file.read_bytes() != source.read_bytes()
 
 
-@pytest.mark.parametrize("options, words", [({"max_size": 0}, "max_size must be"), ({"max_size": 1.5}, "max_size must be"), ({"max_size": True}, "max_size must be"),
+@pytest.mark.parametrize("options, words", [({"max_size": 0}, "max_size must be"), ({"max_size": 1.5},
+    "max_size must be"), ({"max_size": True}, "max_size must be"),
                                             ({"quality": 96}, "quality must be")])
 def test_numbers(tmp_path, options, words):
     save(scene(1), tmp_path/"in"/"a.jpg")
@@ -168,7 +180,8 @@ def test_folders(tmp_path):
     save(scene(1), tmp_path/"in"/"a.jpg")
     for dest in (tmp_path/"in"/"small", tmp_path/"in", tmp_path/"in"/".."/"in"/"x"):
         with pytest.raises(CourseError, match="lies inside"): resize_all(tmp_path/"in", dest)
-    with pytest.raises(CourseError, match="is a file; copies need a folder"): resize_all(tmp_path/"in", save(scene(1), tmp_path/"b.jpg"))
+    with pytest.raises(CourseError, match="is a file; copies need a folder"):
+        resize_all(tmp_path/"in", save(scene(1), tmp_path/"b.jpg"))
     with pytest.raises(CourseError, match="There is no folder"): resize_all(tmp_path/"nothing", tmp_path/"out")
     assert names(tmp_path/"in") == ["a.jpg"]
 
@@ -176,14 +189,16 @@ def test_folders(tmp_path):
 def test_two_sizes_are_not_mixed(tmp_path):
     save(scene(1), tmp_path/"in"/"a.jpg")
     resize_all(tmp_path/"in", tmp_path/"out", max_size=100)
-    with pytest.raises(CourseError, match='made with {"max_size": 100'): resize_all(tmp_path/"in", tmp_path/"out", max_size=200)
+    with pytest.raises(CourseError, match='made with {"max_size": 100'):
+        resize_all(tmp_path/"in", tmp_path/"out", max_size=200)
     (tmp_path/"out"/images.SETTINGS).write_text("") # as a killed process leaves it
     assert statuses(resize_all(tmp_path/"in", tmp_path/"out", max_size=100)) == {"a.jpg": "here"}
 
 
 # Names
 
-@pytest.mark.parametrize("name", ["../x", "..", ".", "", " ", "a/b", "a\\b", "C:", ".hidden", "x.", "x ", "-rf", "CON", "lpt1.txt", "nul", "Train", "valid",
+@pytest.mark.parametrize("name", ["../x", "..", ".", "", " ", "a/b", "a\\b", "C:", ".hidden", "x.", "x ", "-rf", "CON",
+                                  "lpt1.txt", "nul", "Train", "valid",
                                   "a\0b", "a\nb", "x"*61, None, 7, ("a",)])
 def test_names_that_are_no_class(tmp_path, name):
     assert class_fault(name)
@@ -195,8 +210,11 @@ def test_names_that_are_no_class(tmp_path, name):
 def test_names_of_classes(name): assert class_fault(name) == ""
 
 
-@pytest.mark.parametrize("searches, words", [({}, "Write what to search for"), (["bird"], "Write what to search for"), (None, "Write what"),
-                                             ({"bird": []}, "nothing to search"), ({"bird": None}, "nothing to search"), ({"bird": ["x"], "Bird": ["y"]}, "upper and lower")])
+@pytest.mark.parametrize("searches, words", [({}, "Write what to search for"), (["bird"], "Write what to search for"),
+                                             (None, "Write what"),
+                                             ({"bird": []}, "nothing to search"),
+                                             ({"bird": None}, "nothing to search"),
+                                             ({"bird": ["x"], "Bird": ["y"]}, "upper and lower")])
 def test_searches_that_make_no_sense(tmp_path, searches, words):
     with pytest.raises(CourseError, match=words): build_dataset(searches, tmp_path/"out")
 
@@ -208,14 +226,16 @@ def build(trouble, tmp_path):
     "Build a set from {class: [names of pictures on the server]}; the search for a class finds exactly those"
     def run(found, **options):
         classes, answers = list(found), iter(found.values())
-        for number, pictures in enumerate(answers): trouble.say(f"search{number}", (200, {}, openverse_results([trouble.url(name) for name in pictures])))
+        for number, pictures in enumerate(answers):
+            trouble.say(f"search{number}", (200, {}, openverse_results([trouble.url(name) for name in pictures])))
         real = images.search_class
         def search_class(terms, per_search, **more):
             return real(terms, per_search, providers=["openverse"], retry=RetryPolicy(pause=0.001, tries=1), **more,
                         openverse=trouble.url(f"search{classes.index(terms[0].split()[0])}"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(images, "search_class", search_class)
-            return build_dataset({name: [f"{name} photo"] for name in found}, tmp_path/"photos", limits=QUICK, allow_hosts=[trouble.host], **options)
+            return build_dataset({name: [f"{name} photo"] for name in found}, tmp_path/"photos", limits=QUICK,
+                                 allow_hosts=[trouble.host], **options)
     return run
 
 
@@ -240,15 +260,20 @@ def test_faults_on_the_way(build, trouble):
         buffer = io.BytesIO()
         image.save(buffer, kind, **options)
         return (200, {}, buffer.getvalue())
-    trouble.say("small.jpg", picture(noise(3, (20, 20)))); trouble.say("moving.gif", picture(noise(4), "GIF", save_all=True, append_images=[noise(5)]))
-    trouble.say("ink.jpg", picture(noise(6).convert("CMYK"))); trouble.say("big.png", picture(scene(7), "PNG")); trouble.say("big2.jpg", picture(scene(7, (320, 240))))
-    built = build({"bird": [*BIRDS, "html.jpg", "missing.jpg", "bomb.png", "truncated.jpg", "small.jpg", "moving.gif", "ink.jpg", "big.png", "big2.jpg"],
+    trouble.say("small.jpg", picture(noise(3, (20, 20))))
+    trouble.say("moving.gif", picture(noise(4), "GIF", save_all=True, append_images=[noise(5)]))
+    trouble.say("ink.jpg", picture(noise(6).convert("CMYK"))); trouble.say("big.png", picture(scene(7), "PNG"))
+    trouble.say("big2.jpg", picture(scene(7, (320, 240))))
+    built = build({"bird": [*BIRDS, "html.jpg", "missing.jpg", "bomb.png", "truncated.jpg", "small.jpg", "moving.gif",
+                            "ink.jpg", "big.png", "big2.jpg"],
                    "forest": [*FORESTS, "photo/b0"]})
     assert built.counts == {"bird": 4 - 1 + 2, "forest": 3}
-    assert len(built.downloads["bird"].failed) == 3 and sorted(row.kind for row in built.resized.failed) == ["animated", "damaged"]
+    assert len(built.downloads["bird"].failed) == 3 and sorted(row.kind for row in built.resized.failed) == [
+        "animated", "damaged"]
     assert sorted(row["kind"] for row in read_rejected(built.path)) == ["duplicate", "tiny", "two labels", "two labels"]
     html = built._repr_html_()
-    assert "two labels" in html and html.count("data:image/jpeg") == 7 and "bird: 13 found, 10 downloaded, 5 ready" in html
+    assert "two labels" in html and html.count(
+        "data:image/jpeg") == 7 and "bird: 13 found, 10 downloaded, 5 ready" in html
 
 
 def test_who_took_it(build, trouble):
@@ -256,14 +281,16 @@ def test_who_took_it(build, trouble):
     rows = read_credits(built.path)
     assert sorted(rows) == [name for name in names(built.path) if name.endswith(".jpg")]
     row = next(row for row in rows.values() if row["url"] == trouble.url("photo/b2"))
-    assert row == row | {"title": "Photo 2", "creator": "Ann", "licence": "CC BY-SA 2.0", "page": "https://example.org/2", "provider": "openverse"}
+    assert row == row | {"title": "Photo 2", "creator": "Ann", "licence": "CC BY-SA 2.0",
+                         "page": "https://example.org/2", "provider": "openverse"}
 
 
 def test_a_second_call_asks_for_nothing(build, trouble):
     build({"bird": BIRDS, "forest": FORESTS})
     trouble.asked.clear()
     again = build({"bird": BIRDS, "forest": FORESTS})
-    assert trouble.asked == [] and again.counts == {"bird": 4, "forest": 3} and {row.status for row in again.resized.rows} == {"here"}
+    assert trouble.asked == [] and again.counts == {"bird": 4, "forest": 3} and {row.status
+        for row in again.resized.rows} == {"here"}
 
 
 def test_what_was_thrown_out_stays_out_and_what_was_brought_back_stays(build):
@@ -272,18 +299,21 @@ def test_what_was_thrown_out_stays_out_and_what_was_brought_back_stays(build):
     again = build({"bird": [*BIRDS, "photo/twin"], "forest": [*FORESTS, "photo/twin"]})
     assert (first.counts, again.counts) == ({"bird": 4, "forest": 3}, {"bird": 3, "forest": 3})
     assert len(restore(first.path)) == 2
-    assert build({"bird": [*BIRDS, "photo/twin"], "forest": [*FORESTS, "photo/twin"]}).counts == {"bird": 4, "forest": 4}
+    assert build({"bird": [*BIRDS, "photo/twin"], "forest": [*FORESTS, "photo/twin"]}).counts == {"bird": 4,
+        "forest": 4}
 
 
 def test_a_search_that_finds_more_later(build, tmp_path):
     build({"bird": BIRDS[:2], "forest": FORESTS})
-    for file in (tmp_path/"home"/"data"/".course"/"search").iterdir(): file.unlink() # what was found is remembered for some weeks
+    # what was found is remembered for some weeks
+    for file in (tmp_path/"home"/"data"/".course"/"search").iterdir(): file.unlink()
     built = build({"bird": BIRDS[1:], "forest": FORESTS})
     assert built.counts["bird"] == 4 and len(read_credits(built.path)) == 7
 
 
 def test_pictures_of_ones_own_are_left_alone(build, tmp_path):
-    mine = [save(scene(1, (20, 20)), tmp_path/"photos"/"bird"/"mine.png"), save(scene(1), tmp_path/"photos"/"bird"/"large.png")]
+    mine = [save(scene(1, (20, 20)), tmp_path/"photos"/"bird"/"mine.png"),
+            save(scene(1), tmp_path/"photos"/"bird"/"large.png")]
     build({"bird": BIRDS, "forest": FORESTS})
     assert all(file.is_file() for file in mine)
 
@@ -301,18 +331,21 @@ def test_a_later_search_that_finds_nothing(monkeypatch):
         if "rain" in term: raise CourseError(f"No photos of {term!r}")
         return [term]
     monkeypatch.setattr(images, "search_images", search); monkeypatch.setattr(images, "interleave", list)
-    assert images.search_class(["bird", "bird in rain", "bird at sea"], 9) == ([["bird"], ["bird at sea"]], ["No photos of 'bird in rain'"])
+    assert images.search_class(["bird", "bird in rain", "bird at sea"], 9) == ([["bird"], ["bird at sea"]],
+        ["No photos of 'bird in rain'"])
     with pytest.raises(CourseError, match="No photos of 'rain'"): images.search_class(["rain", "bird"], 9)
 
 
 def test_no_search_works(trouble, tmp_path):
     with pytest.raises(CourseError, match="No photos of 'bird' were found.*ready sets"):
-        build_dataset({"bird": ["bird"]}, tmp_path/"photos", providers=["openverse"], openverse=trouble.url("forbidden"), retry=RetryPolicy(pause=0.001, tries=1))
+        build_dataset({"bird": ["bird"]}, tmp_path/"photos", providers=["openverse"],
+                      openverse=trouble.url("forbidden"), retry=RetryPolicy(pause=0.001, tries=1))
     assert names(tmp_path) == []
 
 
 def test_no_photo_arrives(build):
-    with pytest.raises(CourseError, match=r"No photo of the class 'bird' can be used.*\n.*2 failed\n.*web page.*1x.*not have it any more"):
+    with pytest.raises(CourseError, match=r"No photo of the class 'bird' can be used.*\n.*2 failed\n.*web "
+                                          r"page.*1x.*not have it any more"):
         build({"bird": ["html.jpg", "missing.jpg"], "forest": FORESTS})
 
 
@@ -322,7 +355,8 @@ def test_no_photo_is_left(build):
 
 
 def test_texts_of_strangers_do_no_harm(tmp_path):
-    rows = {"a.jpg": dict.fromkeys(images.CREDIT_COLUMNS, "") | {"file": "a.jpg", "title": '=HYPERLINK("http://example.org")', "creator": "Ann,\n\"B\""}}
+    rows = {"a.jpg": dict.fromkeys(images.CREDIT_COLUMNS, "") | {
+        "file": "a.jpg", "title": '=HYPERLINK("http://example.org")', "creator": "Ann,\n\"B\""}}
     images.write_credits(tmp_path, rows)
     assert read_credits(tmp_path)["a.jpg"] == rows["a.jpg"] | {"title": '\'=HYPERLINK("http://example.org")'}
 
@@ -333,34 +367,42 @@ def test_the_report_escapes_html():
         def _repr_html_(self): return self.words
     built = PhotoSet(images.Path("<i>"), {"bird & tree": Empty("")}, Empty(""), Empty("TABLE"), ["<script>"])
     html = built._repr_html_()
-    assert "&lt;i&gt;: 0 photos" in html and "bird &amp; tree" in html and "<script>" not in html and html.endswith("TABLE")
+    assert "&lt;i&gt;: 0 photos" in html and "bird &amp; tree" in html and "<script>" not in html and html.endswith(
+        "TABLE")
 
 
 def test_rejected_photos_lie_beside_the_set(build):
     built = build({"bird": [*BIRDS, "photo/twin"], "forest": [*FORESTS, "photo/twin"]})
-    assert len(list(aside_folder(built.path).rglob("*.jpg"))) == 2 and aside_folder(built.path).parent == built.path.parent
+    assert len(list(aside_folder(built.path).rglob("*.jpg"))) == 2 and aside_folder(
+        built.path).parent == built.path.parent
 
 
 # What a learner gets wrong, or does a second time
 
 @pytest.mark.parametrize("options, words", [
-    ({"per_serach": 20}, "no argument called 'per_serach'. Did you mean 'per_search'"), ({"provider": ["commons"]}, "Did you mean 'providers'"),
-    ({"per_search": 0}, "per_search must be a whole number from 1 to 200, not 0"), ({"per_search": "20"}, "per_search must be"),
+    ({"per_serach": 20}, "no argument called 'per_serach'. Did you mean 'per_search'"),
+    ({"provider": ["commons"]}, "Did you mean 'providers'"),
+    ({"per_search": 0}, "per_search must be a whole number from 1 to 200, not 0"),
+    ({"per_search": "20"}, "per_search must be"),
     ({"max_size": "400"}, "max_size must be a whole number from 1 to 16,384, not '400'")])
 def test_wrong_arguments_are_answered_before_anybody_is_asked(trouble, tmp_path, options, words):
-    with pytest.raises(CourseError, match=words): build_dataset({"bird": "bird"}, tmp_path/"photos", openverse=trouble.url("search"), **options)
+    with pytest.raises(CourseError, match=words):
+        build_dataset({"bird": "bird"}, tmp_path/"photos", openverse=trouble.url("search"), **options)
     assert trouble.asked == [] and names(tmp_path) == []
 
 
 @pytest.mark.parametrize("terms", [3, None, {}, ()])
 def test_terms_that_are_none(tmp_path, terms):
-    with pytest.raises(CourseError, match="nothing to search for 'bird'"): build_dataset({"bird": terms}, tmp_path/"photos")
+    with pytest.raises(CourseError, match="nothing to search for 'bird'"):
+        build_dataset({"bird": terms}, tmp_path/"photos")
 
 
 def test_nothing_is_downloaded_before_all_searches_have_helped(trouble, tmp_path):
-    trouble.say("search", (200, {}, openverse_results([trouble.url(name) for name in BIRDS])), (200, {}, openverse_results([])))
+    trouble.say("search", (200, {}, openverse_results([trouble.url(name) for name in BIRDS])),
+                (200, {}, openverse_results([])))
     with pytest.raises(CourseError, match="No photos of 'forest'"):
-        build_dataset({"bird": "bird", "forest": "forest"}, tmp_path/"photos", providers=["openverse"], openverse=trouble.url("search"),
+        build_dataset({"bird": "bird", "forest": "forest"}, tmp_path/"photos", providers=["openverse"],
+                      openverse=trouble.url("search"),
                       retry=RetryPolicy(pause=0.001, tries=1), allow_hosts=[trouble.host])
     assert [path.partition("?")[0] for path in trouble.asked] == ["/search", "/search"]
 

@@ -63,16 +63,19 @@ def encoded(mode, kind, size=(20, 12)):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("mode, kind", [("RGB", "JPEG"), ("L", "PNG"), ("RGBA", "PNG"), ("P", "GIF"), ("CMYK", "JPEG"), ("I;16", "PNG")])
+@pytest.mark.parametrize("mode, kind", [("RGB", "JPEG"), ("L", "PNG"), ("RGBA", "PNG"), ("P", "GIF"), ("CMYK", "JPEG"),
+                                        ("I;16", "PNG")])
 def test_an_upload_of_any_kind_of_picture_is_classified(learn, mode, kind):
     answer = intro.classify_upload(learn, (dict(name="mine", content=memoryview(encoded(mode, kind))),))
     assert set(answer) == {"red", "blue"} and sum(answer.values()) == pytest.approx(1, abs=1e-4)
     assert list(answer.values()) == sorted(answer.values(), reverse=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", encoded("RGB", "PNG")[:40], b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
+@pytest.mark.parametrize("content",
+                         [b"", b"hello", encoded("RGB", "PNG")[:40], b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
 def test_an_upload_that_is_no_picture_is_named(learn, content):
-    with pytest.raises(CourseError, match="mine.png is no picture"): intro.classify_upload(learn, (dict(name="mine.png", content=content),))
+    with pytest.raises(CourseError, match="mine.png is no picture"):
+        intro.classify_upload(learn, (dict(name="mine.png", content=content),))
 
 
 @pytest.mark.parametrize("nothing", [(), [], None])
@@ -82,7 +85,8 @@ def test_no_upload_says_what_to_do(learn, nothing):
 
 def test_the_newest_upload_counts(learn):
     with pytest.raises(CourseError, match="second.txt"):
-        intro.classify_upload(learn, (dict(name="first.png", content=encoded("RGB", "PNG")), dict(name="second.txt", content=b"x")))
+        intro.classify_upload(learn, (dict(name="first.png", content=encoded("RGB", "PNG")),
+                                      dict(name="second.txt", content=b"x")))
 
 
 @pytest.mark.parametrize("share, follow", [(0.25, True), (0.05, False)])
@@ -106,7 +110,8 @@ def test_filters_keep_their_place_and_use_the_whole_range():
     pictures = intro.filter_pictures(layer)
     assert pictures.shape == (4, 5, 5, 3) and pictures.min() == 0 and pictures.max() == 1
     flat = layer.weight[2].detach().flatten()
-    assert np.isclose(pictures[2, 0, 1, 2], ((layer.weight[2, 2, 0, 1] - flat.min())/(flat.max() - flat.min())).item(), atol=1e-6)
+    assert np.isclose(pictures[2, 0, 1, 2], ((layer.weight[2, 2, 0, 1] - flat.min())/(flat.max() - flat.min())).item(),
+                      atol=1e-6)
     layer.weight.data.fill_(1.)
     assert np.isfinite(intro.filter_pictures(layer)).all()
 
@@ -204,7 +209,8 @@ def measured(run, row, what): return [m for m in run.measured if m.row == row an
 
 
 @pytest.mark.parametrize("row, what, best, worst", [
-    ("I7", "salary", 1, 0.833), ("I8", "ratings", 0, 0.66), ("I9", "sentiment", 1, 0.7), ("I6", "street scenes, U-Net", 0, 1.1),
+    ("I7", "salary", 1, 0.833), ("I8", "ratings", 0, 0.66), ("I9", "sentiment", 1, 0.7),
+    ("I6", "street scenes, U-Net", 0, 1.1),
     ("I3", "two kinds", 0, 0.05), ("I4", "cat or dog", 0, 0.1), ("I19", "birds", 0, 0.05)])
 def test_the_figures_of_the_last_full_run(run, row, what, best, worst):
     figures = [m.value for m in measured(run, row, what)]
@@ -217,7 +223,9 @@ def test_what_depends_on_the_seed_is_a_median_of_five(run, row):
 
 
 def test_the_leaks_were_measured(run):
-    [random_days], [last_days] = ([m for m in measured(run, "I17", "error of a sales") if m.setting == name] for name in ("random days", "last days"))
+    [random_days], [last_days] = ([m for m in measured(run, "I17", "error of a sales") if m.setting == name]
+                                  for name in ("random days", "last days"))
     assert last_days.value > 1.5*random_days.value
-    [pictures], [people] = ([m for m in measured(run, "I17", "behaviour") if m.setting == f"split by {name}"] for name in ("pictures", "people"))
+    [pictures], [people] = ([m for m in measured(run, "I17", "behaviour") if m.setting == f"split by {name}"]
+                            for name in ("pictures", "people"))
     assert pictures.value > 0.95 and people.value < 0.7

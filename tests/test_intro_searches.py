@@ -1,4 +1,4 @@
-"Three learners go through lesson 1 with searches of their own, to a prediction: one is lucky, one is turned away, one finds nobody"
+"Three learners go through lesson 1 with searches of their own: one is lucky, one is turned away, one finds nobody"
 import ast
 import asyncio
 import base64
@@ -42,10 +42,12 @@ def photo(term, number) -> bytes:
 def hits(server, term, numbers): return [server.url(f"{term}/{number}.jpg".replace(" ", "-")) for number in numbers]
 
 
-def on_duckduckgo(server, numbers): return 200, {}, lambda question: duckduckgo_results(hits(server, question["q"], numbers))
+def on_duckduckgo(server, numbers):
+    return 200, {}, lambda question: duckduckgo_results(hits(server, question["q"], numbers))
 
 
-def on_openverse(server, numbers): return 200, {}, lambda question: openverse_results(hits(server, question["q"], numbers))
+def on_openverse(server, numbers):
+    return 200, {}, lambda question: openverse_results(hits(server, question["q"], numbers))
 
 
 def on_commons(server, names): return 200, {}, lambda question: commons_results([server.url(name) for name in names])
@@ -87,8 +89,8 @@ def note(dest, url, file, really=download.add_to_index):
 download.add_to_index = note
 '''
 
-STATE = '''{"classes": list(dls.vocab), "files": sorted(map(str, [*dls.train_ds.items, *dls.valid_ds.items])), "error": float(final_error),
- "label": label, "sure": float(probabilities.max())}'''
+STATE = '''{"classes": list(dls.vocab), "files": sorted(map(str, [*dls.train_ds.items, *dls.valid_ds.items])),
+ "error": float(final_error), "label": label, "sure": float(probabilities.max())}'''
 
 
 def lesson_cells():
@@ -110,11 +112,15 @@ class Walk:
     "A learner's way through cells: what each of them showed, and whom it asked"
     def __init__(self, server, folder, sources):
         self.server, self.folder, self.counts = server, folder, []
-        self.cells = {name: new_code_cell(source, id=name, metadata={"tags": ["raises-exception"] * (name == "stopped")})
+        self.cells = {name: new_code_cell(source, id=name,
+                                          metadata={"tags": ["raises-exception"] * (name == "stopped")})
                       for name, source in sources.items()}
-        own = {"FASTAI_HOME": str(folder/"home"), "NO_PROXY": "*", "OMP_NUM_THREADS": "1"} | dict.fromkeys(("TMPDIR", "TEMP"), str(folder))
-        env = {name: value for name, value in os.environ.items() if name not in ("IN_TEST", "CI", "COURSE_DATA_MIRROR")} | own
-        asyncio.run(execute(new_notebook(cells=list(self.cells.values())), folder, kernel_environment("quick", False, env), self, timeout=60))
+        own = {"FASTAI_HOME": str(folder/"home"), "NO_PROXY": "*",
+               "OMP_NUM_THREADS": "1"} | dict.fromkeys(("TMPDIR", "TEMP"), str(folder))
+        env = {name: value for name, value in os.environ.items()
+               if name not in ("IN_TEST", "CI", "COURSE_DATA_MIRROR")} | own
+        asyncio.run(execute(new_notebook(cells=list(self.cells.values())), folder,
+                            kernel_environment("quick", False, env), self, timeout=60))
         self.counts.append(len(server.asked))
         self.state = ast.literal_eval(self.said("state"))
 
@@ -129,17 +135,20 @@ class Walk:
 
     def said(self, name):
         "All that a cell printed or showed, as text"
-        return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in self.cells[name].outputs)
+        return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "")
+                         for output in self.cells[name].outputs)
 
     def pictures(self, name):
         "Sizes of the pictures that a cell showed"
-        found = [output.data["image/png"] for output in self.cells[name].outputs if "image/png" in output.get("data", {})]
+        found = [output.data["image/png"] for output in self.cells[name].outputs
+                 if "image/png" in output.get("data", {})]
         return [Image.open(io.BytesIO(base64.b64decode(code))).size for code in found]
 
     def errors(self):
         "Errors and complaints of all cells"
         outputs = [output for cell in self.cells.values() for output in cell.outputs]
-        return [output.get("ename") or output.text for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+        return [output.get("ename") or output.text for output in outputs if output.output_type == "error"
+                or output.get("name") == "stderr"]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +156,8 @@ def server():
     "Serves all photos"
     with running_server() as server:
         for term in sum(SEARCHES.values(), []):
-            for number in range(EACH): server.say(f"{term}/{number}.jpg".replace(" ", "-"), (200, {}, photo(term, number)))
+            for number in range(EACH):
+                server.say(f"{term}/{number}.jpg".replace(" ", "-"), (200, {}, photo(term, number)))
         yield server
 
 
@@ -187,7 +197,8 @@ def unlucky(server, tmp_path_factory):
 
 READY = ["Abyssinian", "american_bulldog"]
 
-@pytest.mark.parametrize("name, classes, count", [("lucky", list(SEARCHES), 120), ("limited", list(SEARCHES), 120), ("unlucky", READY, 160)])
+@pytest.mark.parametrize("name, classes, count",
+                         [("lucky", list(SEARCHES), 120), ("limited", list(SEARCHES), 120), ("unlucky", READY, 160)])
 def test_each_reaches_a_trained_classifier(request, name, classes, count):
     learner = request.getfixturevalue(name)
     assert learner.state["classes"] == classes and len(set(learner.state["files"])) == count
@@ -240,7 +251,8 @@ def test_a_second_time_only_what_failed_is_asked_for(lucky):
 
 @pytest.mark.parametrize("term", sum(SEARCHES.values(), []))
 def test_who_did_not_help_is_told(limited, term):
-    assert (f"Search for '{term}': duckduckgo gave no results, as it does when it gets too many requests; openverse found 30; "
+    assert (f"Search for '{term}': duckduckgo gave no results, as it does when it gets too many requests; openverse "
+            "found 30; "
             "commons answered 429 and asks to wait 3,600 s.\n") in limited.said("gather")
 
 
@@ -252,12 +264,15 @@ def test_who_refuses_is_not_pressed(limited):
 
 def test_why_there_are_no_photos_is_told(unlucky):
     said = unlucky.said("gather")
-    for words in ("No photos of 'street photo' were found", "duckduckgo gave no results, as it does when it gets too many requests",
-                  "openverse answered 403 to each of 3 requests", "commons answered 500", "Run this again in some minutes"): assert words in said
+    for words in ("No photos of 'street photo' were found", "duckduckgo gave no results, as it does when it gets too "
+                                                            "many requests",
+                  "openverse answered 403 to each of 3 requests", "commons answered 500",
+                  "Run this again in some minutes"): assert words in said
 
 
 def test_nobody_is_asked_about_the_rest(unlucky):
-    assert counts(unlucky.asked("gather")) == {"ddgs": 3, "openverse": 3, "commons": 1} and len(unlucky.asked("gather")) == 7
+    assert counts(unlucky.asked("gather")) == {"ddgs": 3, "openverse": 3,
+                                               "commons": 1} and len(unlucky.asked("gather")) == 7
 
 
 # What others meet; the cell without a kernel
@@ -268,15 +283,19 @@ def gather(server, tmp_path, monkeypatch, capsys):
     answer(server, REFUSED, REFUSED, REFUSED)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("course_lib.pictures.search._last_refusal", {})
-    for name, value in {"FASTAI_HOME": tmp_path/"home", "IN_TEST": 1, "NO_PROXY": "*"}.items(): monkeypatch.setenv(name, str(value))
+    for name, value in {"FASTAI_HOME": tmp_path/"home", "IN_TEST": 1, "NO_PROXY": "*"}.items():
+        monkeypatch.setenv(name, str(value))
     (tmp_path/"ready").mkdir()
 
     def run(searches, found):
-        server.say("openverse", (200, {}, lambda question: openverse_results(hits(server, question["q"], range(found.get(question["q"], 0))))))
-        build = partial(build_dataset, allow_hosts=[server.host], openverse=server.url("openverse"), retry=RetryPolicy(pause=0.001),
+        server.say("openverse", (200, {}, lambda question: openverse_results(hits(server, question["q"],
+            range(found.get(question["q"], 0))))))
+        build = partial(build_dataset, allow_hosts=[server.host], openverse=server.url("openverse"),
+                        retry=RetryPolicy(pause=0.001),
                         providers=["openverse"])
         lesson = SimpleNamespace(pick=lambda full, quick: quick)
-        names = {"build_dataset": build, "lesson": lesson, "Path": Path, "CourseError": CourseError, "MY_SEARCHES": searches,
+        names = {"build_dataset": build, "lesson": lesson, "Path": Path, "CourseError": CourseError,
+                 "MY_SEARCHES": searches,
                  "ready_photos": lambda: tmp_path/"ready"}
         exec(lesson_cells()["gather"], names)
         return names["photos"], capsys.readouterr().out
@@ -286,8 +305,10 @@ def gather(server, tmp_path, monkeypatch, capsys):
 ONE, TWO = {"street": ["street photo"]}, {"street": ["street photo"], "teddy": ["teddy bear"]}
 
 @pytest.mark.parametrize("searches, found, words", [
-    (TWO, {"street photo": 9, "teddy bear": 3}, ["teddy: 3 found, 3 downloaded, 3 ready", "at least 5 photographs of each", "other words"]),
-    (TWO, {"street photo": 9}, ["No photos of 'teddy bear' were found: openverse found none. Try other or fewer words."]),
+    (TWO, {"street photo": 9, "teddy bear": 3}, ["teddy: 3 found, 3 downloaded, 3 ready", "at least 5 photographs of "
+                                                                                          "each", "other words"]),
+    (TWO, {"street photo": 9},
+     ["No photos of 'teddy bear' were found: openverse found none. Try other or fewer words."]),
     (ONE, {"street photo": 9}, ["Learning needs two kinds or more"]),
     (["street"], {}, ["Write what to search for as {'bird': ['bird photo'"]),
     ({"street": 3}, {}, ["nothing to search for 'street'"]),
@@ -303,7 +324,8 @@ def test_other_things_are_another_folder(gather):
     found = {"street photo": 6, "teddy bear": 6, "teddy in bed": 6}
     first, _ = gather(TWO, found)
     second, said = gather({"toy": ["teddy in bed"], "teddy": ["teddy bear"]}, found)
-    assert [sorted(folder.name for folder in photos.glob("*/")) for photos in (first, second)] == [["street", "teddy"], ["teddy", "toy"]]
+    assert [sorted(folder.name for folder in photos.glob("*/")) for photos in (first, second)] == [["street", "teddy"],
+        ["teddy", "toy"]]
     assert "earlier" not in said
 
 

@@ -63,8 +63,10 @@ FAULTS = {
     "cut GIF": (content(noisy(), "GIF")[:-3000], "gif", ["damaged"], "cannot be decoded"),
     "GIF cut in its first picture": (frames("GIF")[:-19_241], "gif", ["damaged"], "cannot be decoded"),
     "bomb": (bomb(), "png", ["huge"], "Pillow allows"),
-    "bomb that Pillow allows": (bomb(11_000), "png", ["huge"], "11,000 x 11,000 pixels, and 100,000,000 in all are allowed"),
-    "claimed bomb": (bomb(256).replace(struct.pack(">II", 256, 256), struct.pack(">II", 60_000, 60_000)), "png", ["huge", "unreadable"], ""),
+    "bomb that Pillow allows": (bomb(11_000), "png", ["huge"], "11,000 x 11,000 pixels, and 100,000,000 in all are "
+                                                               "allowed"),
+    "claimed bomb": (bomb(256).replace(struct.pack(">II", 256, 256), struct.pack(">II", 60_000, 60_000)), "png",
+                     ["huge", "unreadable"], ""),
     "moving GIF": (frames("GIF"), "gif", ["animated"], "3 pictures"),
     "moving WebP": (frames("WEBP"), "webp", ["animated"], "3 pictures"),
     "moving PNG": (frames("PNG"), "png", ["animated"], "3 pictures"),
@@ -74,7 +76,8 @@ FAULTS = {
     "printing ink": (content(scene(1).convert("CMYK")), "jpg", ["mode"], "CMYK"),
     "transparent": (content(scene(1).convert("RGBA"), "PNG"), "png", ["mode"], "transparent"),
     "transparent palette": (content(scene(1).quantize(8), "PNG", transparency=3), "png", ["mode"], "transparent"),
-    "16 bits": (content(Image.fromarray(np.linspace(0, 65535, 4096).reshape(64, 64).astype(np.uint16)), "PNG"), "png", ["mode"], "16 bits"),
+    "16 bits": (content(Image.fromarray(np.linspace(0, 65535, 4096).reshape(64, 64).astype(np.uint16)), "PNG"), "png",
+                ["mode"], "16 bits"),
     "wrong end": (content(scene(1), "PNG"), "jpg", ["name"], "a PNG file with the name of a JPEG file"),
     "unknown end": (content(scene(1)), "heic", ["name"], "unknown format"),
 }
@@ -88,8 +91,10 @@ def test_fault(tmp_path, data, suffix, kinds, words):
 
 
 @pytest.mark.parametrize("data, suffix", [
-    (content(scene(1)), "jpeg"), (content(scene(1), "PNG"), "PNG"), (content(scene(1).convert("L")), "jpg"), (content(scene(1), "GIF"), "gif"),
-    (content(scene(1), "WEBP"), "webp"), (content(scene(1), "BMP"), "bmp"), (content(scene(1), "TIFF"), "tif"), (content(scene(1).quantize(8), "PNG"), "png"),
+    (content(scene(1)), "jpeg"), (content(scene(1), "PNG"), "PNG"), (content(scene(1).convert("L")), "jpg"),
+    (content(scene(1), "GIF"), "gif"),
+    (content(scene(1), "WEBP"), "webp"), (content(scene(1), "BMP"), "bmp"), (content(scene(1), "TIFF"), "tif"),
+    (content(scene(1).quantize(8), "PNG"), "png"),
     (content(scene(1), exif=sideways(1)), "jpg"), (content(scene(1), "PNG", exif=b"Exif\0\0XX*\0\x08\0\0\0"), "png"),
     (content(scene(1), "MPO", save_all=True, append_images=[scene(2)]), "jpg")],
     ids=["jpeg", "png", "grey", "gif", "webp", "bmp", "tiff", "palette", "upright", "broken EXIF", "mpo"])
@@ -108,7 +113,8 @@ def test_the_bound_is_judged_before_anything_is_decoded(tmp_path, monkeypatch):
     file = save(scene(1), tmp_path/"a.png")
     def decoded(*args): raise AssertionError("decoded")
     monkeypatch.setattr(Image.Image, "load", decoded)
-    with pytest.raises(Unusable, match="160 x 120 pixels, and 19,199 in all"), open_picture(file, 160*120 - 1): raise AssertionError("opened")
+    with pytest.raises(Unusable, match="160 x 120 pixels, and 19,199 in all"), open_picture(file, 160*120 - 1):
+        raise AssertionError("opened")
     assert check_images(tmp_path, most_pixels=160*120 - 1).kinds() == {"huge": 1}
 
 
@@ -127,19 +133,26 @@ def test_copies_stand_upright(orientation, kind):
     image.paste("red", (0, 0, 30, 30)) # in the upper left corner
     undo = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
     stored = image if undo is None else image.transpose(Image.Transpose(undo))
-    with open_picture(io.BytesIO(content(stored, kind, exif=sideways(orientation)))) as opened: copy = small_copy(opened, 60)
+    with open_picture(io.BytesIO(content(stored, kind, exif=sideways(orientation)))) as opened:
+        copy = small_copy(opened, 60)
     red, _, blue = copy.getpixel((5, 5))
-    assert (copy.size, copy.mode, red > 180, blue < 80, copy.getpixel((55, 25))[2] > 180) == ((60, 30), "RGB", True, True, True)
+    assert (copy.size, copy.mode, red > 180, blue < 80, copy.getpixel((55, 25))[2] > 180) == ((60, 30), "RGB", True,
+        True, True)
 
 
-@pytest.mark.parametrize("mode, expected", [("RGBA", 255), ("LA", 255), ("P", 255), ("I;16", 128), ("CMYK", 128), ("L", 128), ("1", 255)])
+@pytest.mark.parametrize("mode, expected",
+                         [("RGBA", 255), ("LA", 255), ("P", 255), ("I;16", 128), ("CMYK", 128), ("L", 128), ("1", 255)])
 def test_colours_of_copies(tmp_path, mode, expected):
-    image = {"RGBA": Image.new("RGBA", (64, 64), (0, 0, 0, 0)), "LA": Image.new("LA", (64, 64), (0, 0)), "P": Image.new("P", (64, 64), 0),
-             "I;16": Image.fromarray(np.full((64, 64), 2**15, np.uint16)), "CMYK": Image.new("CMYK", (64, 64), (0, 0, 0, 127)),
+    image = {"RGBA": Image.new("RGBA", (64, 64), (0, 0, 0, 0)), "LA": Image.new("LA", (64, 64), (0, 0)),
+             "P": Image.new("P", (64, 64), 0),
+             "I;16": Image.fromarray(np.full((64, 64), 2**15, np.uint16)),
+             "CMYK": Image.new("CMYK", (64, 64), (0, 0, 0, 127)),
              "L": Image.new("L", (64, 64), 128), "1": Image.new("1", (64, 64), 1)}[mode]
-    file = save(image, tmp_path/"a", format="TIFF" if mode == "CMYK" else "PNG", **({"transparency": 0} if mode == "P" else {}))
+    file = save(image, tmp_path/"a", format="TIFF" if mode == "CMYK" else "PNG",
+                **({"transparency": 0} if mode == "P" else {}))
     with open_picture(file) as opened: copy = small_copy(opened, 32)
-    assert (copy.mode, copy.size) == ("RGB", (32, 32)) and all(abs(shade - expected) <= 1 for shade in copy.getpixel((9, 9)))
+    assert (copy.mode, copy.size) == ("RGB", (32, 32)) and all(abs(shade - expected) <= 1
+                                                               for shade in copy.getpixel((9, 9)))
 
 
 def test_half_transparent_edges_stay_clean():
@@ -173,7 +186,8 @@ def test_altered_copies_are_found(tmp_path, name, seed):
 
 def test_strangers_are_not_the_same(tmp_path):
     for seed in range(60): save(scene(seed), tmp_path/f"{seed}.jpg")
-    for number, colour in enumerate(("red", "blue")): save(Image.new("RGB", (90, 90), colour), tmp_path/f"plain-{number}.png")
+    for number, colour in enumerate(("red", "blue")):
+        save(Image.new("RGB", (90, 90), colour), tmp_path/f"plain-{number}.png")
     assert check_images(tmp_path).faults == []
 
 
@@ -186,10 +200,12 @@ def test_a_picture_turned_by_its_exif_data_is_the_same(tmp_path):
 @pytest.mark.parametrize("first, second, expected", [
     ("a.jpg", "b.jpg", {"b.jpg": "duplicate"}), ("bird/a.jpg", "bird/b.jpg", {"bird/b.jpg": "duplicate"}),
     ("bird/a.jpg", "forest/a.jpg", {"bird/a.jpg": "two labels", "forest/a.jpg": "two labels"}),
-    ("train/bird/a.jpg", "valid/bird/a.jpg", {"train/bird/a.jpg": "leak"}), ("Train/a.jpg", "Test/a.jpg", {"Train/a.jpg": "leak"}),
+    ("train/bird/a.jpg", "valid/bird/a.jpg", {"train/bird/a.jpg": "leak"}),
+    ("Train/a.jpg", "Test/a.jpg", {"Train/a.jpg": "leak"}),
     ("train/bird/a.jpg", "valid/cat/a.jpg", {"train/bird/a.jpg": "two labels", "valid/cat/a.jpg": "two labels"})])
 def test_where_the_same_picture_is(tmp_path, first, second, expected):
-    save(scene(1), tmp_path/first); save(scene(1, (150, 110)), tmp_path/second); save(scene(2), tmp_path/"valid"/"bird"/"other.jpg")
+    save(scene(1), tmp_path/first); save(scene(1, (150, 110)), tmp_path/second)
+    save(scene(2), tmp_path/"valid"/"bird"/"other.jpg")
     report = check_images(tmp_path)
     assert {fault.file: fault.kind for fault in report.faults} == expected
     assert {fault.other for fault in report.faults} <= {first, second}
@@ -198,18 +214,21 @@ def test_where_the_same_picture_is(tmp_path, first, second, expected):
 def test_one_of_many_copies_stays_the_largest(tmp_path):
     for number, width in enumerate((100, 300, 200, 300)): save(scene(1, (width, width)), tmp_path/f"{number}.jpg")
     report = check_images(tmp_path)
-    assert [(fault.file, fault.other) for fault in report.faults] == [("0.jpg", "1.jpg"), ("2.jpg", "1.jpg"), ("3.jpg", "1.jpg")]
+    assert [(fault.file, fault.other) for fault in report.faults] == [("0.jpg", "1.jpg"), ("2.jpg", "1.jpg"),
+                                                                      ("3.jpg", "1.jpg")]
 
 
 def test_a_bad_picture_is_not_the_one_that_stays(tmp_path):
-    save(scene(1, (300, 300)), tmp_path/"moving.gif", save_all=True, append_images=[scene(2)]); save(scene(1), tmp_path/"still.jpg")
+    save(scene(1, (300, 300)), tmp_path/"moving.gif", save_all=True, append_images=[scene(2)])
+    save(scene(1), tmp_path/"still.jpg")
     assert check_images(tmp_path).kinds() == {"animated": 1}
 
 
 def test_who_is_like_a_copy_that_goes_may_stay():
     "b is like a and like c, yet a and c are not alike"
     looks = {"a.jpg": (1, 0), "b.jpg": (0.9, 0.43), "c.jpg": (0.62, 0.78)}
-    pictures = [PictureInfo(name, (), 300 - number, np.array(look)) for number, (name, look) in enumerate(looks.items())]
+    pictures = [PictureInfo(name, (), 300 - number, np.array(look))
+                for number, (name, look) in enumerate(looks.items())]
     assert [(fault.file, fault.other) for fault in duplicate_faults(pictures)] == [("b.jpg", "a.jpg")]
 
 
@@ -223,7 +242,8 @@ def test_nearly_plain_pictures_are_not_compared(tmp_path):
 
 def test_the_bound_of_likeness_is_the_readers(tmp_path):
     save(scene(1), tmp_path/"a.png"); save(scene(1), tmp_path/"b.png")
-    assert check_images(tmp_path, similarity=1.1).faults == [] and len(check_images(tmp_path, similarity=0.99).faults) == 1
+    assert check_images(tmp_path,
+                        similarity=1.1).faults == [] and len(check_images(tmp_path, similarity=0.99).faults) == 1
 
 
 def test_blocks_of_the_comparison_agree():
@@ -242,7 +262,8 @@ def test_a_file_in_place_of_a_folder(tmp_path):
     with pytest.raises(CourseError, match="is a file. Name the folder"): check_images(save(scene(1), tmp_path/"a.jpg"))
 
 
-@pytest.mark.parametrize("names, words", [([], "it holds no files"), (["a.txt", "b.txt", "c"], "2 .txt, 1 without suffix"), ([".a.jpg", ".git/b.jpg"], "no files")])
+@pytest.mark.parametrize("names, words", [([], "it holds no files"), (["a.txt", "b.txt",
+    "c"], "2 .txt, 1 without suffix"), ([".a.jpg", ".git/b.jpg"], "no files")])
 def test_no_pictures(tmp_path, names, words):
     for name in names: (tmp_path/name).parent.mkdir(exist_ok=True); (tmp_path/name).write_bytes(photo("1"))
     with pytest.raises(CourseError, match=words): check_images(tmp_path)
@@ -273,7 +294,8 @@ def test_threads_only_for_large_files(tmp_path, monkeypatch, bytes_each, expecte
     monkeypatch.setattr(picture_check, "usable_cores", lambda: 2)
     files = [tmp_path/f"{number}" for number in range(4)]
     for file in files: file.write_bytes(bytes(bytes_each))
-    names = picture_check.map_pictures(lambda file: threading.current_thread() is not threading.main_thread(), files, "x")
+    names = picture_check.map_pictures(lambda file: threading.current_thread() is not threading.main_thread(), files,
+                                       "x")
     assert names == [expected]*4
 
 
@@ -288,16 +310,20 @@ def mixed(tmp_path):
     return tmp_path/"photos"
 
 
-def everything(path): return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+def everything(path):
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 def test_reject_and_restore(mixed):
     before, report = everything(mixed), check_images(mixed)
     moved = report.reject()
     assert sorted(everything(mixed)) == ["bird/good.png", "cat/phone.jpg"]
-    assert sorted(everything(aside_folder(mixed)/"trash"/"1")) == ["bird/copy.png", "cat/broken.jpg"] and len(moved) == 2
-    assert {path.name for path in mixed.parent.iterdir()} - {"home"} == {"photos", "photos-cleaning"} # One folder beside it
-    assert {(row["file"], row["kind"]) for row in read_rejected(mixed)} == {("bird/copy.png", "duplicate"), ("cat/broken.jpg", "unreadable")}
+    assert sorted(everything(aside_folder(mixed)/"trash"/"1")) == ["bird/copy.png",
+                                                                   "cat/broken.jpg"] and len(moved) == 2
+    # One folder beside it
+    assert {path.name for path in mixed.parent.iterdir()} - {"home"} == {"photos", "photos-cleaning"}
+    assert {(row["file"], row["kind"]) for row in read_rejected(mixed)} == {("bird/copy.png", "duplicate"),
+        ("cat/broken.jpg", "unreadable")}
     assert all(row["why"] for row in read_rejected(mixed))
     assert report.reject() == []
     assert sorted(restore(mixed)) == sorted(mixed/file for file in ("bird/copy.png", "cat/broken.jpg"))
@@ -306,7 +332,8 @@ def test_reject_and_restore(mixed):
 
 def test_rejected_pictures_are_out_of_reach_of_training(mixed):
     check_images(mixed).reject()
-    assert not aside_folder(mixed).is_relative_to(mixed) and {file.name for file in picture_files(mixed)} == {"good.png", "phone.jpg"}
+    assert not aside_folder(mixed).is_relative_to(mixed) and {file.name for file in picture_files(mixed)} == {
+        "good.png", "phone.jpg"}
 
 
 @pytest.mark.parametrize("kinds, left", [("duplicate", 3), (["turned", "unreadable"], 2), ((), 4)])
@@ -340,10 +367,12 @@ def test_a_reason_is_noted_before_a_picture_moves(mixed, monkeypatch):
     with pytest.raises(KeyboardInterrupt): report.reject()
     monkeypatch.undo()
     [change] = read_journal(mixed)
-    assert len(everything(mixed)) == 4 and [move.kind for move in change.moves] == ["unreadable", "duplicate"] and change.unfinished
+    assert len(everything(mixed)) == 4 and [move.kind for move in change.moves] == ["unreadable",
+        "duplicate"] and change.unfinished
 
 
-@pytest.mark.parametrize("call, words", [("replace", "is full"), ("rename", "No space left on device.*Nothing is lost")])
+@pytest.mark.parametrize("call, words",
+                         [("replace", "is full"), ("rename", "No space left on device.*Nothing is lost")])
 def test_a_full_disk(mixed, monkeypatch, call, words):
     def full(*args): raise OSError(errno.ENOSPC, "No space left on device")
     report = check_images(mixed)

@@ -30,7 +30,8 @@ def calm(home, fake_ddgs, monkeypatch):
 def urls(who, count): return [f"https://example.org/{who}/{number}.jpg" for number in range(count)]
 
 def ask(trouble, term="robin", count=9, **more):
-    return search_images(term, count, **({"retry": QUICK, "openverse": trouble.url("openverse"), "commons": trouble.url("commons")} | more))
+    return search_images(term, count, **({"retry": QUICK, "openverse": trouble.url("openverse"),
+                                          "commons": trouble.url("commons")} | more))
 
 def outcome(found, provider): return next(attempt for attempt in found.attempts if attempt.provider == provider)
 
@@ -42,7 +43,8 @@ def test_all_three_help(trouble, fake_ddgs):
     trouble.say("openverse", (200, {}, openverse_results(urls("o", 2) + urls("d", 1))))
     trouble.say("commons", (200, {}, commons_results(urls("c", 3))))
     found = ask(trouble, "  robin\n bird ", 8)
-    assert [record.url.split("/")[3] for record in found] == ["d", "o", "c", "d", "o", "c", "d", "c"] # in turn; the double only once
+    # in turn; the double only once
+    assert [record.url.split("/")[3] for record in found] == ["d", "o", "c", "d", "o", "c", "d", "c"]
     assert found.term == "robin bird" and len({record.url for record in found}) == 8
     assert [attempt.words for attempt in found.attempts] == ["answered"] * 3
     assert fake_ddgs.asked == [("robin bird", {"safesearch": "on", "max_results": 8, "backend": "duckduckgo"})]
@@ -54,17 +56,22 @@ def test_licence_and_creator_are_kept(trouble):
     first, second, third = ask(trouble)
     assert first == ImageRecord("https://example.org/o/0.jpg", "Photo 0", "https://example.org/0", "CC BY-SA 2.0",
                                 "https://creativecommons.org/licenses/by-sa/2.0/", "Ann", "openverse")
-    assert (second.title, second.licence, second.creator, second.page) == ("Photo 1", "CC0", "Bo & Co", "https://example.org/File:1")
+    assert (second.title, second.licence, second.creator, second.page) == ("Photo 1", "CC0", "Bo & Co",
+        "https://example.org/File:1")
     assert third.title == "Photo 2" # by rank, not as they came
 
 
 def test_questions_to_the_open_providers(trouble):
-    trouble.say("openverse", (200, {}, openverse_results(urls("o", 20), pages=9)), (200, {}, openverse_results(urls("p", 20), pages=9)))
-    trouble.say("commons", (200, {}, commons_results(urls("c", 50), {"gsroffset": 50})), (200, {}, commons_results(urls("e", 9))))
+    trouble.say("openverse", (200, {}, openverse_results(urls("o", 20), pages=9)),
+                (200, {}, openverse_results(urls("p", 20), pages=9)))
+    trouble.say("commons", (200, {}, commons_results(urls("c", 50), {"gsroffset": 50})),
+                (200, {}, commons_results(urls("e", 9))))
     found = ask(trouble, "robin & wren", 70)
     assert len(found) == 70
-    openverse, commons = ([question(path) for path in trouble.asked if path.startswith(f"/{name}")] for name in ("openverse", "commons"))
-    assert [(asked["q"], asked["page"], asked["page_size"]) for asked in openverse[:2]] == [("robin & wren", "1", "20"), ("robin & wren", "2", "20")]
+    openverse, commons = ([question(path) for path in trouble.asked if path.startswith(f"/{name}")]
+                          for name in ("openverse", "commons"))
+    assert [(asked["q"], asked["page"], asked["page_size"])
+            for asked in openverse[:2]] == [("robin & wren", "1", "20"), ("robin & wren", "2", "20")]
     assert openverse[0]["excluded_source"] == "wikimedia" and openverse[0]["mature"] == "false"
     assert commons[0]["gsrsearch"] == "filetype:bitmap robin & wren" and commons[0]["iiurlwidth"] == "960"
     assert ["gsroffset" in asked for asked in commons] == [False, True]
@@ -73,13 +80,15 @@ def test_questions_to_the_open_providers(trouble):
 def test_user_agent_names_the_course(trouble, monkeypatch):
     import requests
     sent = []
-    monkeypatch.setattr(requests, "get", lambda *_, **options: sent.append(options["headers"]["User-Agent"]) or pytest.fail("not sent"))
+    monkeypatch.setattr(requests, "get", lambda *_, **options: sent.append(options["headers"]["User-Agent"])
+                        or pytest.fail("not sent"))
     with pytest.raises(pytest.fail.Exception): search.request(trouble.url("openverse"), {}, QUICK)
     assert sent[0].startswith("course-lib/") and "https://github.com/" in sent[0]
 
 
 REFUSALS = {
-    "429 with a header": (429, {"Retry-After": "0"}, {}), "429 without": (429, {}, {}), "403": (403, {}, {}), "202": (202, {}, {}),
+    "429 with a header": (429, {"Retry-After": "0"}, {}), "429 without": (429, {}, {}), "403": (403, {}, {}),
+    "202": (202, {}, {}),
     "503": (503, {}, {}), "429 with nonsense": (429, {"Retry-After": "soon"}, {}),
 }
 
@@ -110,7 +119,8 @@ def test_retry_after_is_respected(trouble):
 def test_wait_beyond_the_bound_is_not_shortened(trouble):
     trouble.say("openverse", (429, {"Retry-After": "3600"}, {}))
     start = time.monotonic()
-    with pytest.raises(CourseError, match="openverse answered 429 and asks to wait 3,600 s"): ask(trouble, providers=["openverse"])
+    with pytest.raises(CourseError, match="openverse answered 429 and asks to wait 3,600 s"):
+        ask(trouble, providers=["openverse"])
     assert time.monotonic() - start < 1 and len(trouble.asked) == 1
 
 
@@ -142,8 +152,10 @@ def test_pauses_between_requests(trouble):
 
 
 STRANGE = {
-    "HTML": (b"<!DOCTYPE html>log in", "a web page or a broken answer"), "cut off": (b'{"results": [', "a web page or a broken answer"),
-    "a list": (b"[]", "in a form that"), "no results": (b"{}", "in a form that"), "results of another kind": (b'{"results": [1, 2]}', "in a form that"),
+    "HTML": (b"<!DOCTYPE html>log in", "a web page or a broken answer"),
+    "cut off": (b'{"results": [', "a web page or a broken answer"),
+    "a list": (b"[]", "in a form that"), "no results": (b"{}", "in a form that"),
+    "results of another kind": (b'{"results": [1, 2]}', "in a form that"),
     "no list": (b'{"results": null}', "in a form that"), "nothing": (b"", "a web page or a broken answer"),
 }
 
@@ -159,12 +171,15 @@ def test_answer_that_is_too_long(trouble, monkeypatch):
     with pytest.raises(CourseError, match="more than 1,000 bytes"): ask(trouble, providers=["openverse"])
 
 
-@pytest.mark.parametrize("name, words", [("silent", "did not answer in time"), ("slow-drip.json", "took longer than 0.5 s"), ("header-drip.json", "took longer than 0.5 s"),
-                                         ("broken", "answered 500"), ("reset", "broke off its answer"), ("missing", "answered 404"), ("endless", "more than 8,388,608 bytes")])
+@pytest.mark.parametrize("name, words", [("silent", "did not answer in time"), ("slow-drip.json",
+    "took longer than 0.5 s"), ("header-drip.json", "took longer than 0.5 s"),
+                                         ("broken", "answered 500"), ("reset", "broke off its answer"),
+                                         ("missing", "answered 404"), ("endless", "more than 8,388,608 bytes")])
 def test_faults_of_the_network(trouble, name, words):
     silence, seconds = 0.1 if name == "silent" else 2, 0.5 if "drip" in name else 4
     start, retry = time.monotonic(), RetryPolicy(pause=0.01, seconds=seconds, timeouts=(2, silence))
-    with pytest.raises(CourseError, match=words): ask(trouble, providers=["openverse"], openverse=trouble.url(name), retry=retry)
+    with pytest.raises(CourseError, match=words):
+        ask(trouble, providers=["openverse"], openverse=trouble.url(name), retry=retry)
     assert time.monotonic() - start < 4
 
 
@@ -178,10 +193,12 @@ def test_what_came_before_a_failure_is_kept_but_not_remembered(trouble, home):
 def test_hostile_results_are_left_out(trouble):
     results = openverse_results(urls("o", 4))
     for item, url in zip(results["results"], ["file:///etc/passwd", None, 7], strict=False): item["url"] = url
-    results["results"][3] |= {"title": "<script>alert(1)</script>T" + "x" * 500, "foreign_landing_url": "javascript:alert(1)", "creator": None}
+    results["results"][3] |= {"title": "<script>alert(1)</script>T" + "x" * 500,
+                              "foreign_landing_url": "javascript:alert(1)", "creator": None}
     trouble.say("openverse", (200, {}, results))
     [record] = ask(trouble, providers=["openverse"])
-    assert record.title.startswith("alert(1) Tx") and len(record.title) == 200 and (record.page, record.creator) == ("", "")
+    assert record.title.startswith("alert(1) Tx") and len(record.title) == 200 and (record.page,
+        record.creator) == ("", "")
 
 
 def test_commons_leaves_out_what_is_no_picture(trouble):
@@ -194,7 +211,8 @@ def test_commons_leaves_out_what_is_no_picture(trouble):
 
 def test_commons_reports_errors_with_status_200(trouble):
     trouble.say("commons", (200, {}, {"error": {"code": "maxlag", "info": "Waiting for a database"}}))
-    with pytest.raises(CourseError, match="commons answered with the error 'maxlag'"): ask(trouble, providers=["commons"])
+    with pytest.raises(CourseError, match="commons answered with the error 'maxlag'"):
+        ask(trouble, providers=["commons"])
 
 
 def test_commons_that_continues_for_ever(trouble):
@@ -213,9 +231,12 @@ def test_duckduckgo_refuses_then_helps(trouble, fake_ddgs):
 RateLimit = type("RatelimitException", (Exception,), {})
 
 @pytest.mark.parametrize("error, words, requests", [
-    (NO_RESULTS, "too many requests", 3), (RateLimit("202"), "too many requests", 3), (Exception("Could not extract vqd."), "too many requests", 3),
-    (Exception("DNSError: no record"), "could not be reached", 1), (type("TimeoutException", (Exception,), {})("x"), "did not answer in time", 1),
-    (Exception("Expecting value: line 1 column 1 (char 0)"), "sent a web page", 1), (KeyError("results"), "failed: KeyError: 'results'", 1)], ids=str)
+    (NO_RESULTS, "too many requests", 3), (RateLimit("202"), "too many requests", 3),
+    (Exception("Could not extract vqd."), "too many requests", 3),
+    (Exception("DNSError: no record"), "could not be reached", 1),
+    (type("TimeoutException", (Exception,), {})("x"), "did not answer in time", 1),
+    (Exception("Expecting value: line 1 column 1 (char 0)"), "sent a web page", 1),
+    (KeyError("results"), "failed: KeyError: 'results'", 1)], ids=str)
 def test_duckduckgo_fails(trouble, fake_ddgs, error, words, requests):
     fake_ddgs.answers = [error]
     with pytest.raises(CourseError, match=words): ask(trouble, providers=["duckduckgo"])
@@ -227,7 +248,8 @@ def test_old_package_where_only_that_is_installed(trouble, fake_ddgs, monkeypatc
         def __init__(self, timeout=None):
             warnings.simplefilter("always")
             warnings.warn("renamed to `ddgs`!", RuntimeWarning, stacklevel=2)
-        def images(self, keywords, safesearch="moderate", max_results=None): return duckduckgo_results(urls("d", max_results))
+        def images(self, keywords, safesearch="moderate", max_results=None):
+            return duckduckgo_results(urls("d", max_results))
     monkeypatch.setitem(sys.modules, "ddgs", None)
     monkeypatch.setitem(sys.modules, "duckduckgo_search", types.SimpleNamespace(DDGS=Old))
     with warnings.catch_warnings():
@@ -248,15 +270,19 @@ def test_all_fail(trouble):
     trouble.say("openverse", (403, {}, {}))
     with pytest.raises(CourseError) as caught: ask(trouble)
     message = str(caught.value)
-    for words in ("No photos of 'robin'", "duckduckgo gave no results", "openverse answered 403", "commons answered 404", "Run this again in some minutes",
+    for words in ("No photos of 'robin'", "duckduckgo gave no results", "openverse answered 403",
+                  "commons answered 404", "Run this again in some minutes",
                   "get_data('pets')", "COURSE_MODE=quick"): assert words in message
 
 
 FOUND, NONE = (200, {}, openverse_results(urls("o", 2))), (200, {}, openverse_results([]))
 
 @pytest.mark.parametrize("openverse, duckduckgo, advice", [
-    (NONE, [], "commons found none. Try other or fewer words. You"), (NONE, NO_RESULTS, "commons found none. Try other or fewer words, or run this again in some minutes."),
-    ((500, {}, {}), [], "openverse answered 500; commons found none. Try other or fewer words, or run")], ids=["none", "none, perhaps", "trouble"])
+    (NONE, [], "commons found none. Try other or fewer words. You"), (NONE, NO_RESULTS, "commons found none. Try other "
+                                                                                        "or fewer words, or run this "
+                                                                                        "again in some minutes."),
+    ((500, {}, {}), [], "openverse answered 500; commons found none. Try other or fewer words, or run")],
+    ids=["none", "none, perhaps", "trouble"])
 def test_advice(trouble, fake_ddgs, openverse, duckduckgo, advice):
     fake_ddgs.answers = [duckduckgo]
     trouble.say("openverse", openverse); trouble.say("commons", (200, {}, {"batchcomplete": True}))
@@ -265,7 +291,8 @@ def test_advice(trouble, fake_ddgs, openverse, duckduckgo, advice):
 
 
 @pytest.mark.parametrize("openverse, words", [
-    (FOUND, ""), (NONE, ""), ((429, {}, {}), "duckduckgo found 3; openverse answered 429 to each of 3 requests: it wants to be left alone for a while; commons found 2.")])
+    (FOUND, ""), (NONE, ""), ((429, {}, {}), "duckduckgo found 3; openverse answered 429 to each of 3 requests: it "
+                                             "wants to be left alone for a while; commons found 2.")])
 def test_who_did_not_help_is_told_even_where_others_did(trouble, fake_ddgs, capsys, openverse, words):
     fake_ddgs.answers = [duckduckgo_results(urls("d", 3))]
     trouble.say("openverse", openverse); trouble.say("commons", (200, {}, commons_results(urls("c", 2))))
@@ -317,8 +344,10 @@ def test_a_refusal_is_not_remembered(trouble):
     assert len(ask(trouble, providers=["openverse"])) == 2
 
 
-@pytest.mark.parametrize("spoil", [lambda text: text[:30], lambda text: "[]", lambda text: "", lambda text: text.replace('"url"', '"address"'),
-                                   lambda text: json.dumps(json.loads(text) | {"when": 0})], ids=["cut", "list", "empty", "other fields", "old"])
+@pytest.mark.parametrize("spoil", [lambda text: text[:30], lambda text: "[]", lambda text: "",
+                                   lambda text: text.replace('"url"', '"address"'),
+                                   lambda text: json.dumps(json.loads(text) | {"when": 0})],
+                                   ids=["cut", "list", "empty", "other fields", "old"])
 def test_spoilt_memory_is_asked_for_again(trouble, home, spoil):
     trouble.say("openverse", (200, {}, openverse_results(urls("o", 2))))
     first = ask(trouble, providers=["openverse"])
@@ -339,8 +368,10 @@ def test_full_disk_is_told(trouble, monkeypatch):
 
 @pytest.mark.parametrize("arguments, words", [
     (("",), "a few words"), ((" \n\t",), "a few words"), ((None,), "a few words"), (("x" * 201,), "201 characters"),
-    (("robin", 0), "from 1 to 200, not 0"), (("robin", -3), "not -3"), (("robin", 10**9), "several terms"), (("robin", 2.5), "not 2.5"),
-    (("robin", True), "not True"), (("robin", 5, ["bing"]), "no provider called 'bing'"), (("robin", 5, ["openvers"]), "Did you mean 'openverse'"),
+    (("robin", 0), "from 1 to 200, not 0"), (("robin", -3), "not -3"), (("robin", 10**9), "several terms"),
+    (("robin", 2.5), "not 2.5"),
+    (("robin", True), "not True"), (("robin", 5, ["bing"]), "no provider called 'bing'"),
+    (("robin", 5, ["openvers"]), "Did you mean 'openverse'"),
     (("robin", 5, "openverse"), "list of names"), (("robin", 5, []), "list of names")])
 def test_questions_that_make_no_sense(trouble, arguments, words):
     with pytest.raises(CourseError, match=words):
@@ -351,4 +382,5 @@ def test_questions_that_make_no_sense(trouble, arguments, words):
 def test_summary(trouble):
     trouble.say("commons", (200, {}, commons_results(urls("c", 2))))
     lines = repr(ask(trouble)).splitlines()
-    assert lines[0] == "2 found for 'robin'" and len(lines) == 4 and "gave no results" in lines[1] and "2 found   answered" in lines[3]
+    assert lines[0] == "2 found for 'robin'" and len(lines) == 4 and "gave no results" in lines[
+        1] and "2 found   answered" in lines[3]

@@ -31,9 +31,11 @@ def refuse_shared(
     path:Path, # Folder, resolved
 ):
     "Raise `CourseError` for the folder of a data set that all lessons share"
-    shared = [data_home()/dataset.path for dataset in datasets().values() if dataset.kind == "data"] + [standins_folder()]
+    shared = [data_home()/dataset.path for dataset in datasets().values()
+              if dataset.kind == "data"] + [standins_folder()]
     if any(path.is_relative_to(folder.resolve()) for folder in shared):
-        raise CourseError(f"{path.name} belongs to a data set that other lessons use too. Work on a copy: lesson.data(..., copy=True).")
+        raise CourseError(f"{path.name} belongs to a data set that other lessons use too. Work on a copy: "
+                          "lesson.data(..., copy=True).")
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #06d8c2d5
 LOCK_SECONDS = 10 # Longest wait for another notebook
@@ -98,12 +100,14 @@ class Change:
     def unfinished(self): return self.state.endswith("ing") # It was interrupted
 
     @property
-    def rejects(self): return any(move.decision == REJECT for move in self.moves) # Made by the check, not by the cleaner
+    def rejects(self): # Whether it was made by the check, and not by the cleaner
+        return any(move.decision == REJECT for move in self.moves)
 
     def __str__(self):
-        if self.rejects: return f"reject {self.number} of {self.when}, {self.state}: {len(self.moves)} put aside"
+        what = f"{self.number} of {self.when}, {self.state}"
+        if self.rejects: return f"reject {what}: {len(self.moves)} put aside"
         deleted = sum(move.decision == DELETE for move in self.moves)
-        return f"apply {self.number} of {self.when}, {self.state}: {deleted} to the trash, {len(self.moves) - deleted} to another class"
+        return f"apply {what}: {deleted} to the trash, {len(self.moves) - deleted} to another class"
 
     __repr__ = __str__
 
@@ -155,12 +159,14 @@ def check_move(
 ) -> Move: # The same
     "Raise `ValueError` where a row is not a move that the course could have written"
     names = {field.name for field in fields(Move)}
-    if not isinstance(row, dict) or not {"file", "target", "decision"} <= row.keys() <= names or not all(isinstance(text, str) for text in row.values()):
+    if not isinstance(row, dict) or not {"file", "target", "decision"} <= row.keys() <= names or not all(
+            isinstance(text, str) for text in row.values()):
         raise ValueError(f"{row!r:.80} should be a move: {', '.join(sorted(names))}, each of them a text")
     move, name = Move(**row), row["decision"].removeprefix(MOVE)
     if not is_plain_path(move.file): raise ValueError(f"{move.file!r:.80} is not a path below the data")
     to_class = move.decision.startswith(MOVE) and is_folder_name(name) and "/" in move.file
-    if not to_class and move.decision not in (REJECT, DELETE): raise ValueError(f"{move.decision!r:.80} is no decision about {move.file!r:.80}")
+    if not to_class and move.decision not in (REJECT, DELETE):
+        raise ValueError(f"{move.decision!r:.80} is no decision about {move.file!r:.80}")
     expected = PurePosixPath(target_of(move.file, move.decision, root, number)).parent
     if is_plain_path(move.target) and PurePosixPath(move.target).parent == expected: return move
     raise ValueError(f"{move.target!r:.80} is not where {move.file!r:.80} would go")
@@ -174,14 +180,17 @@ def check_change(
     "Raise `ValueError` where a row is not a change that the course could have written"
     names = {field.name for field in fields(Change)}
     if not isinstance(row, dict) or row.keys() != names: raise ValueError(f"it should hold {', '.join(sorted(names))}")
-    if type(row["number"]) is not int or row["number"] != number: raise ValueError(f"its number should be {number}, not {row['number']!r:.80}")
-    if row["state"] not in STATES: raise ValueError(f"its state should be one of {', '.join(STATES)}, not {row['state']!r:.80}")
+    if type(row["number"]) is not int or row["number"] != number:
+        raise ValueError(f"its number should be {number}, not {row['number']!r:.80}")
+    if row["state"] not in STATES:
+        raise ValueError(f"its state should be one of {', '.join(STATES)}, not {row['state']!r:.80}")
     for name, kind in (("when", str), ("moves", list), ("folders", list)):
         if not isinstance(row[name], kind): raise ValueError(f"{name} should not be {row[name]!r:.80}")
     moves = [check_move(move, root, number) for move in row["moves"]]
     known = {str(folder) for move in moves for folder in PurePosixPath(move.target).parents if folder.name}
     for folder in row["folders"]:
-        if not isinstance(folder, str) or folder not in known: raise ValueError(f"{folder!r:.80} is not a folder on the way to its files")
+        if not isinstance(folder, str) or folder not in known:
+            raise ValueError(f"{folder!r:.80} is not a folder on the way to its files")
     return Change(**row | {"moves": moves})
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #26bd245e
@@ -194,11 +203,13 @@ def read_own_json(
 ): # What it holds
     "Read a file that the course wrote; raises `CourseError` where it is too large, or not JSON"
     try:
-        if file.is_file() and (size := file.stat().st_size) > LONGEST_JOURNAL: raise OSError(0, f"it has {size_words(size)}")
+        if file.is_file() and (size := file.stat().st_size) > LONGEST_JOURNAL:
+            raise OSError(0, f"it has {size_words(size)}")
         return read_json(file, empty)
     except (OSError, RecursionError) as error:
         why = "too deeply nested" if isinstance(error, RecursionError) else error.strerror
-        raise CourseError(f"{file} cannot be read ({why}). Move it elsewhere to begin without what it holds.") from error
+        raise CourseError(
+            f"{file} cannot be read ({why}). Move it elsewhere to begin without what it holds.") from error
 
 def read_journal(
     root:Path, # Folder of the data, resolved
@@ -211,8 +222,9 @@ def read_journal(
             if str(number) != file.stem: raise ValueError(f"its name should be {number}.json")
             found[number] = check_change(read_own_json(file, None), root, number)
         except ValueError as error:
-            raise CourseError(f"{folder.parent.name}/applied/{file.name} is no journal of {root.name}: {error}. Nothing was moved. "
-                              "If you did not write this file, do not use the folder; otherwise move it elsewhere.") from error
+            raise CourseError(f"{folder.parent.name}/applied/{file.name} is no journal of {root.name}: {error}. "
+                              "Nothing was moved. If this file is not yours, do not use the folder; otherwise move it "
+                              "elsewhere.") from error
     return [found[number] for number in sorted(found)]
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #as000014
@@ -220,7 +232,8 @@ def next_number(
     root:Path, # Folder of the data
 ) -> int: # 1 for the first
     "The number of the next change"
-    trash = [int(folder.name) for folder in (aside_folder(root)/"trash").glob("[0-9]*") if folder.name.isascii() and folder.name.isdecimal()]
+    trash = [int(folder.name) for folder in (aside_folder(root)/"trash").glob("[0-9]*") if folder.name.isascii()
+             and folder.name.isdecimal()]
     return max([0, *trash, *(change.number for change in read_journal(root))]) + 1
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #2e12afcd
@@ -232,7 +245,8 @@ def pending_moves(
     "Compare a list of moves with the disk"
     steps, taken, gone = [], {}, []
     for move in change.moves:
-        source, target = (root.parent/move.target, root/move.file) if back else (root/move.file, root.parent/move.target)
+        source, target = root/move.file, root.parent/move.target
+        if back: source, target = target, source
         to_trash = not back and move.decision in (REJECT, DELETE)
         if not os.path.lexists(source):
             if not os.path.lexists(target): gone.append(move.file)
@@ -241,7 +255,8 @@ def pending_moves(
     return steps, taken, gone
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #as000017
-def old_folder(root:Path) -> Path: return root.with_name(f"{root.name}-rejected") # Where the course put rejected pictures before it had a journal
+def old_folder(root:Path) -> Path: # Where the course put rejected pictures before it had a journal
+    return root.with_name(f"{root.name}-rejected")
 
 def check_steps(
     root:Path,  # Folder of the data, resolved
@@ -251,9 +266,11 @@ def check_steps(
     places = root, aside_folder(root), old_folder(root)
     for folder in {path.parent for step in steps for path in step}:
         if not any(folder.resolve().is_relative_to(place) for place in places):
-            raise CourseError(f"{folder} leads out of {root.name} by a link. Nothing was moved; put the folder itself in its place.")
+            raise CourseError(f"{folder} leads out of {root.name} by a link. Nothing was moved; put the folder itself "
+                              "in its place.")
     for source, _ in steps:
-        if source.is_dir() and not source.is_symlink(): raise CourseError(f"{source} is a folder, and only files are moved. Nothing was moved.")
+        if source.is_dir() and not source.is_symlink():
+            raise CourseError(f"{source} is a folder, and only files are moved. Nothing was moved.")
 
 def move_files(
     steps:list,  # (from, to)
@@ -267,7 +284,8 @@ def move_files(
             if os.path.lexists(target): raise FileExistsError(17, "this name has just been taken")
             os.rename(source, target)
         except OSError as error:
-            raise CourseError(f"{words} stopped at {source.name} ({error.strerror}), after {number} of {len(steps)} files. Nothing is lost: "
+            raise CourseError(f"{words} stopped at {source.name} ({error.strerror}), after {number} of {len(steps)} "
+                              "files. Nothing is lost: "
                               f"put the cause right, and {advice}.") from error
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #b86b5038
@@ -289,7 +307,9 @@ def carry_out(
     "Make a list of moves, or take it back; raises `CourseError` with nothing moved where something is in the way"
     words = "Undoing" if back else "Rejecting" if change.rejects else "Applying"
     steps, taken, gone = pending_moves(root, change, back)
-    if taken: raise CourseError(f"{words} would write over {join_names(taken.values())}. Nothing was moved; move these elsewhere first.")
+    if taken:
+        raise CourseError(f"{words} would write over {join_names(taken.values())}. Nothing was moved; move these "
+                          "elsewhere first.")
     if gone and not missing_ok and not change.rejects:
         raise CourseError(f"{join_names(gone)}: not where apply {change.number} left it. Nothing was moved. "
                           "Bring it back, or go on without it: undo(missing_ok=True).")
@@ -307,7 +327,8 @@ def finish_interrupted(
     "Finish a reject that was interrupted; raises `CourseError` where it was an apply of the cleaner"
     for change in read_journal(root):
         if change.unfinished and not change.rejects:
-            raise CourseError(f"{change} was interrupted. `apply()` of a cleaner finishes it, `undo()` takes it back; then go on.")
+            raise CourseError(f"{change} was interrupted. `apply()` of a cleaner finishes it, `undo()` takes it back; "
+                              "then go on.")
         if change.unfinished: carry_out(root, change)
 
 def resume_rejects(
@@ -326,7 +347,8 @@ def put_aside(
     with change_lock(root):
         finish_interrupted(root)
         number = next_number(root)
-        moves = [Move(file, target_of(file, REJECT, root, number), REJECT, *words) for file, words in reasons.items() if (root/file).is_file()]
+        moves = [Move(file, target_of(file, REJECT, root, number), REJECT, *words) for file, words in reasons.items()
+                 if (root/file).is_file()]
         if moves: carry_out(root, Change(number, time.strftime("%Y-%m-%d %H:%M:%S"), moves, new_folders(root, moves)))
     return [root.parent/move.target for move in moves]
 
@@ -344,10 +366,13 @@ def read_old_table(
             for row in csv.DictReader(file):
                 texts = [row.get(name) or "" for name in ("file", "kept_as", "kind", "why")]
                 if not texts[1]: continue
-                if not all(map(is_plain_path, texts[:2])): raise ValueError(f"{' and '.join(texts[:2])!r:.80} are not paths below the data")
-                rows.append({"file": texts[0], "kept_as": f"{folder.name}/{texts[1]}", "kind": texts[2], "why": texts[3]})
+                if not all(map(is_plain_path, texts[:2])):
+                    raise ValueError(f"{' and '.join(texts[:2])!r:.80} are not paths below the data")
+                rows.append({"file": texts[0], "kept_as": f"{folder.name}/{texts[1]}", "kind": texts[2],
+                             "why": texts[3]})
     except (ValueError, csv.Error) as error:
-        raise CourseError(f"{folder.name}/{OLD_TABLE} cannot be used ({error}). Move your pictures out of {folder.name} by hand, then delete it.") from error
+        raise CourseError(f"{folder.name}/{OLD_TABLE} cannot be used ({error}). Move your pictures out of "
+                          f"{folder.name} by hand, then delete it.") from error
     return rows
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #as000022
@@ -357,7 +382,8 @@ def read_rejected(
     "Which files were rejected and lie aside now, and why"
     root = Path(path).resolve()
     moves = [move for change in read_journal(root) for move in change.moves if move.decision == REJECT]
-    rows = read_old_table(root) + [{"file": move.file, "kept_as": move.target, "kind": move.kind, "why": move.why} for move in moves]
+    rows = read_old_table(root) + [{"file": move.file, "kept_as": move.target, "kind": move.kind, "why": move.why}
+                                   for move in moves]
     return list({row["kept_as"]: row for row in rows if os.path.lexists(root.parent/row["kept_as"])}.values())
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #23a687ca
@@ -383,7 +409,8 @@ def choose_rejected(
     "The rejected files to restore; raises `CourseError` where one of them is none"
     rows = read_rejected(root)
     if unknown := (wanted or set()) - {row["file"] for row in rows}:
-        raise CourseError(f"{min(unknown)} is not among the {len(rows)} rejected pictures of {root.name}. `read_rejected` names them all.")
+        raise CourseError(f"{min(unknown)} is not among the {len(rows)} rejected pictures of {root.name}. "
+                          "`read_rejected` names them all.")
     return [row for row in rows if wanted is None or row["file"] in wanted]
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #9b03ccc6
@@ -394,7 +421,8 @@ def restore(
     "Move rejected pictures back to where they were"
     root, steps, promised = Path(path).resolve(), [], set()
     wanted = {files} if isinstance(files, str) else None if files is None else set(files)
-    if not aside_folder(root).is_dir() and not old_folder(root).is_dir(): return choose_rejected(root, wanted) # None, or an error
+    # None, or an error
+    if not aside_folder(root).is_dir() and not old_folder(root).is_dir(): return choose_rejected(root, wanted)
     with change_lock(root), disk_errors(root):
         finish_interrupted(root)
         for row in choose_rejected(root, wanted):

@@ -37,7 +37,8 @@ def fingerprint(
     image, # PIL image
 ) -> np.ndarray: # Shape (256,), of length 1, or all 0 for a picture that is nearly plain
     "What a picture looks like: where it gets brighter from left to right, and where darker"
-    greys = np.asarray((image if image.mode == "L" else image.convert("L")).resize((17, 16), Image.Resampling.BOX), dtype=np.int16)
+    greys = np.asarray((image if image.mode == "L" else image.convert("L")).resize((17, 16), Image.Resampling.BOX),
+                       dtype=np.int16)
     steps = (greys[:, 1:] - greys[:, :-1]).ravel()
     signs = np.sign(steps)*(abs(steps) > NOISE)
     count = np.count_nonzero(signs)
@@ -72,8 +73,10 @@ def similar_pairs(
         yield from zip((firsts + start).tolist(), (seconds + start).tolist(), strict=True)
 
 # %% ../../nbs/lib/pictures/04_check.ipynb #690f33e9
-REJECTED = {"unreadable": "cannot be opened", "damaged": "cut off or damaged", "huge": "too many pixels", "animated": "several pictures in one",
-            "tiny": "too small", "duplicate": "there twice", "leak": "in two parts of the data", "two labels": "in two classes"}
+REJECTED = {"unreadable": "cannot be opened", "damaged": "cut off or damaged", "huge": "too many pixels",
+            "animated": "several pictures in one",
+            "tiny": "too small", "duplicate": "there twice", "leak": "in two parts of the data",
+            "two labels": "in two classes"}
 
 # %% ../../nbs/lib/pictures/04_check.ipynb #9f162e31
 MENDED = {"turned": "not upright", "mode": "odd kind of pixels", "name": "wrong end of the name"}
@@ -90,7 +93,8 @@ class Fault:
 
 # %% ../../nbs/lib/pictures/04_check.ipynb #23cec644
 LEAST_SIDE = 32 # Pixels; a picture with a shorter side is too small
-ODD_MODES = {"CMYK": "the colours of printing ink (CMYK)", "I": "16 bits a pixel", "F": "fractions as pixels"} # {mode: words}
+# {mode: words}
+ODD_MODES = {"CMYK": "the colours of printing ink (CMYK)", "I": "16 bits a pixel", "F": "fractions as pixels"}
 
 # %% ../../nbs/lib/pictures/04_check.ipynb #f33f6fc1
 def why_tiny(
@@ -115,9 +119,11 @@ def header_faults(
     real, named = image.format.replace("MPO", "JPEG"), SUFFIXES.get(file.suffix.lower())
     if is_animated(image): yield "animated", f"{image.n_frames} pictures in one file; only the first would be used"
     if words := why_tiny(image.size): yield "tiny", words
-    if image.has_transparency_data: yield "mode", "transparent places, which turn black or worse when they are not laid on white"
+    if image.has_transparency_data:
+        yield "mode", "transparent places, which turn black or worse when they are not laid on white"
     elif words := ODD_MODES.get(image.mode.partition(";")[0]): yield "mode", words
-    if real != named: yield "name", f"a {real} file with the name of {'an unknown format' if named is None else f'a {named} file'}"
+    if real != named:
+        yield "name", f"a {real} file with the name of {'an unknown format' if named is None else f'a {named} file'}"
 
 # %% ../../nbs/lib/pictures/04_check.ipynb #99f23652
 @dataclass(frozen=True)
@@ -140,7 +146,8 @@ def inspect_picture(
             pixels = image.width*image.height
             with decoding(): faults += header_faults(image, file)
             look = read_fingerprint(image)
-            if turn_needed(image) is not None: faults.append(("turned", "only its EXIF data says which side is up, and training ignores that"))
+            if turn_needed(image) is not None:
+                faults.append(("turned", "only its EXIF data says which side is up, and training ignores that"))
     except Unusable as error: faults, look = [*faults, (error.kind, str(error))], None
     return PictureInfo(name, tuple(Fault(name, *fault) for fault in faults), pixels, look)
 
@@ -156,11 +163,13 @@ def duplicate_faults(
     similarity:float=SIMILAR, # Likeness from which two pictures count as the same
 ) -> list[Fault]: # At most one for each picture
     "The pictures that are there twice"
-    ranked = sorted((p for p in pictures if p.fingerprint is not None and not {f.kind for f in p.faults} & REJECTED.keys()), key=best_first)
+    ranked = sorted((p for p in pictures if p.fingerprint is not None
+                     and not {f.kind for f in p.faults} & REJECTED.keys()), key=best_first)
     prints = np.stack([picture.fingerprint for picture in ranked]) if ranked else np.empty((0, 256), np.float32)
     places, found = [label_and_split(picture.file) for picture in ranked], {}
     for one, two in similar_pairs(prints, similarity):
-        first, second, (label, part), (other_label, other_part) = ranked[one].file, ranked[two].file, places[one], places[two]
+        first, second, (label, part), (other_label, other_part) = ranked[one].file, ranked[two].file, places[
+            one], places[two]
         if label != other_label:
             for file, other in ((first, second), (second, first)):
                 found[file] = Fault(file, "two labels", f"looks the same as {other}: one of the labels is wrong", other)
@@ -197,7 +206,8 @@ def reasons_of(
     "What is written down about each picture that is put aside"
     found = {}
     for fault in faults: found.setdefault(fault.file, []).append(fault)
-    return {file: (", ".join(fault.kind for fault in group), "; ".join(fault.why for fault in group)) for file, group in found.items()}
+    return {file: (", ".join(fault.kind for fault in group), "; ".join(fault.why for fault in group))
+            for file, group in found.items()}
 
 # %% ../../nbs/lib/pictures/04_check.ipynb #a306830a
 def faults_html(
@@ -206,7 +216,8 @@ def faults_html(
 ) -> str: # An HTML table
     "The pictures with their faults, and beside them those that they look like"
     moved = {row["file"]: path.parent/row["kept_as"] for row in read_rejected(path)}
-    show = lambda file: thumbnail_html(path/file if (path/file).is_file() else moved.get(file, path/file)) if file else ""
+    show = lambda file: thumbnail_html(path/file if (path/file).is_file()
+                                       else moved.get(file, path/file)) if file else ""
     rows = [f"<tr><td>{show(fault.file)}</td><td>{show(fault.other)}</td><td>{escape(fault.kind)}</td>"
             f"<td>{escape(fault.file)}<br>{escape(fault.why)}</td></tr>" for fault in faults]
     return f"<table><tr><th>picture</th><th>looks like</th><th>fault</th><th>why</th></tr>{''.join(rows)}</table>"
@@ -222,7 +233,8 @@ class PictureReport:
         count:int,   # Pictures that were checked
         faults:list, # Of class `Fault`
     ):
-        self.path, self.count, self.faults = path, count, sorted(faults, key=lambda fault: (list(FAULT_KINDS).index(fault.kind), fault.file))
+        self.path, self.count, self.faults = path, count, sorted(
+            faults, key=lambda fault: (list(FAULT_KINDS).index(fault.kind), fault.file))
 
     def kinds(self) -> dict[str, int]: # {kind: pictures}
         "How often each kind of fault was found"
@@ -237,22 +249,25 @@ class PictureReport:
         found = ", ".join(f"{count} {kind}" for kind, count in self.kinds().items())
         return f"{self.path.name}: {self.count:,} pictures, {found or 'no fault found'}"
 
-    def __repr__(self): return "\n".join([str(self), *(f"  {fault.kind:<10} {fault.file}: {fault.why}" for fault in self.faults)])
+    def __repr__(self):
+        return "\n".join([str(self), *(f"  {fault.kind:<10} {fault.file}: {fault.why}" for fault in self.faults)])
 
     def _repr_html_(self):
         left = len(self.faults) - MOST_SHOWN
         more = f"<p>{left} more are in <code>table()</code>.</p>" if left > 0 else ""
-        return f"<p>{escape(str(self))}</p>" + (faults_html(self.path, self.faults[:MOST_SHOWN]) if self.faults else "") + more
+        return f"<p>{escape(str(self))}</p>" + (faults_html(self.path, self.faults[:MOST_SHOWN]) if self.faults
+                                                else "") + more
 
 # %% ../../nbs/lib/pictures/04_check.ipynb #085227db
 @patch
 def reject(self:PictureReport,
     kinds=tuple(REJECTED), # Kinds of faults, of `FAULT_KINDS`
 ) -> list[Path]: # Where the pictures are now
-    "Move the pictures with such faults to the trash beside this folder; `restore` of course_lib.pictures.aside brings them back"
+    "Move pictures to the trash beside this folder; `restore` of course_lib.pictures.aside brings them back"
     kinds = [kinds] if isinstance(kinds, str) else list(kinds)
     for kind in kinds:
-        if kind not in FAULT_KINDS: raise CourseError(f"There is no fault called {kind!r}. {did_you_mean(str(kind), FAULT_KINDS)}")
+        if kind not in FAULT_KINDS:
+            raise CourseError(f"There is no fault called {kind!r}. {did_you_mean(str(kind), FAULT_KINDS)}")
     refuse_shared(self.path)
     return put_aside(self.path, reasons_of([fault for fault in self.faults if fault.kind in kinds]))
 
@@ -263,12 +278,13 @@ def make_report(
     similarity:float=SIMILAR, # Likeness from which two pictures count as the same
 ) -> PictureReport: # With the faults of each, and those that come from comparing them
     "Put together what is known of each picture"
-    return PictureReport(root, len(pictures), [fault for picture in pictures for fault in picture.faults] + duplicate_faults(pictures, similarity))
+    return PictureReport(root, len(pictures), [fault for picture in pictures
+                                               for fault in picture.faults] + duplicate_faults(pictures, similarity))
 
 def check_images(
     path,                        # Folder with pictures; its subfolders are the classes
     most_pixels:int=MOST_PIXELS, # Width times height, at most; judged before anything is unpacked
-    similarity:float=SIMILAR,           # Likeness, from 0 to 1, from which two pictures count as the same; more than 1 for no comparison
+    similarity:float=SIMILAR,           # From 0 to 1: from where two pictures count as the same; above 1 for none
 ) -> PictureReport: # Shows itself as a table of pictures
     "Find the pictures that are broken, odd, or there twice; nothing is changed"
     files, root = picture_files(path), Path(path).resolve()

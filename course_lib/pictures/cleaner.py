@@ -1,4 +1,4 @@
-"""Look at the pictures that a model is most wrong about, mark what should become of them, apply the marks, and undo them.
+"""Look at the pictures that a model is most wrong about, mark what should become of them, apply it, and undo it.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/pictures/cleaner.html.md"""
 
@@ -20,7 +20,8 @@ from IPython.display import HTML
 
 from ..base.env import CourseError, did_you_mean
 from .aside import (
-    DELETE, MOVE, Change, aside_folder, carry_out, change_lock, finish_interrupted, is_folder_name, join_names, new_folders, next_number,
+    DELETE, MOVE, Change, aside_folder, carry_out, change_lock, finish_interrupted, is_folder_name, join_names,
+    new_folders, next_number,
     read_journal, refuse_shared)
 from .decisions import (
     KEEP, Plan, decision_words, file_key, make_plan, read_decisions, settle_decisions, write_decisions)
@@ -31,7 +32,7 @@ from .scored import Scored, check_row, common_root, learner_rows
 class Cleaner:
     "Pictures with their losses, and what is to become of them"
     def __init__(self,
-        source,       # fastai `Learner`, or rows (path, label, loss), which may go on with split, prediction and probability
+        source,       # fastai `Learner`, or rows (path, label, loss), perhaps with split, prediction and probability
         root=None,    # Folder of the data; by default the one that holds the folders of all classes
         classes=None, # Names of the classes; by default the labels, and the folders beside theirs
         per_page:int=12, # Pictures on a page of the widget
@@ -40,18 +41,22 @@ class Cleaner:
         rows, vocab, gone = learner_rows(source) if is_learner else ([check_row(row) for row in source], None, [])
         self.root = Path(root).resolve() if root else common_root([(path, label) for path, label, *_ in rows])
         if not self.root.is_dir() or not self.root.name: # The top of a disk has no name, and nothing can be beside it
-            raise CourseError(f"There is no folder {self.root} that can be cleaned. Name the one that holds the pictures: Cleaner(..., root=...).")
+            raise CourseError(f"There is no folder {self.root} that can be cleaned. Name the one that holds the "
+                              "pictures: Cleaner(..., root=...).")
         if per_page < 1: raise CourseError(f"per_page must be 1 or more pictures, not {per_page}.")
         refuse_shared(self.root)
         self.home, self.per_page, self.views = aside_folder(self.root), per_page, []
-        found = sorted((Scored(file_key(path, self.root), *more) for path, *more in rows), key=lambda row: row.order, reverse=True)
+        found = sorted((Scored(file_key(path, self.root), *more) for path, *more in rows), key=lambda row: row.order,
+                       reverse=True)
         self.rows = {row.file: row for row in found} # Of a file that is there twice, the worse row
-        self.gone = [file for file in (*self.rows, *(file_key(path, self.root) for path in gone)) if not (self.root/file).is_file()]
+        self.gone = [file for file in (*self.rows, *(file_key(path, self.root) for path in gone))
+                     if not (self.root/file).is_file()]
         self.classes = sorted({row.label for row in found} | set(classes or vocab or self._class_folders()))
 
     def __repr__(self):
         gone = f"; not there any more: {join_names(self.gone)}" if self.gone else ""
-        return f"Cleaner of {self.root.name}: {len(self.rows)} pictures in {len(self.classes)} classes; {self.summary()}{gone}"
+        size = f"{len(self.rows)} pictures in {len(self.classes)} classes"
+        return f"Cleaner of {self.root.name}: {size}; {self.summary()}{gone}"
 
 # %% ../../nbs/lib/pictures/08_cleaner.ipynb #93d1f6a8
 @patch
@@ -59,7 +64,8 @@ def _class_folders(self:Cleaner):
     "The folders with pictures beside those of the classes"
     beside = {(self.root/row.file).parent.parent for row in self.rows.values() if row.folder_is_label}
     return {entry.name for folder in beside if folder.is_relative_to(self.root) and folder.is_dir()
-            for entry in folder.iterdir() if entry.is_dir() and any(file.suffix.lower() in SUFFIXES for file in entry.iterdir())}
+            for entry in folder.iterdir() if entry.is_dir()
+            and any(file.suffix.lower() in SUFFIXES for file in entry.iterdir())}
 
 # %% ../../nbs/lib/pictures/08_cleaner.ipynb #807aca7c
 @patch(as_prop=True)
@@ -72,7 +78,8 @@ def view(self:Cleaner,
 ) -> list[Scored]: # The worst first
     "The pictures of a class and a part that are where they were"
     for what, name, known in (("class", label, self.classes), ("part", split, self.splits)):
-        if name is not None and name not in known: raise CourseError(f"There is no {what} {name!r}. {did_you_mean(str(name), known)}")
+        if name is not None and name not in known:
+            raise CourseError(f"There is no {what} {name!r}. {did_you_mean(str(name), known)}")
     chosen = [row for row in self.rows.values() if label in (None, row.label) and split in (None, row.split)]
     return sorted((row for row in chosen if (self.root/row.file).is_file()), key=lambda row: row.order)
 
@@ -86,13 +93,16 @@ def _checked(self:Cleaner, file, words):
     row = self.rows.get(file)
     if row is None:
         near = difflib.get_close_matches(file, self.rows, n=2)
-        raise CourseError(f"{file} is not among the pictures of this cleaner. " + (f"Did you mean {join_names(near)}?" if near else "Its `rows` are."))
-    if not (self.root/file).is_file(): raise CourseError(f"{file} is not there any more. Run this again with the pictures as they are now.")
+        raise CourseError(f"{file} is not among the pictures of this cleaner. " + (f"Did you mean {join_names(near)}?"
+            if near else "Its `rows` are."))
+    if not (self.root/file).is_file():
+        raise CourseError(f"{file} is not there any more. Run this again with the pictures as they are now.")
     if not words.startswith(MOVE): return words
     name = words.removeprefix(MOVE)
     if name == row.label: return KEEP
     if row.folder_is_label and is_folder_name(name): return words
-    raise CourseError(f"{file} cannot be moved to {name!r}: its label {row.label!r} is not the name of its folder, so moving the file would not change it. "
+    raise CourseError(f"{file} cannot be moved to {name!r}: its label {row.label!r} is not the name of its folder, so "
+                      "moving the file would not change it. "
                       "Delete the picture, or put the label right where it is kept: in the file name or in a table.")
 
 # %% ../../nbs/lib/pictures/08_cleaner.ipynb #a54e7db7
@@ -134,14 +144,17 @@ def _moving(self:Cleaner):
 def apply(self:Cleaner,
     rename:bool=False, # Give another name to a file whose name is taken in its new class
 ) -> Change: # What was done
-    "Do what the summary says, or finish an apply that was interrupted; raises `CourseError` with nothing moved where names clash"
+    "Do what the summary says, or finish what was interrupted; raises `CourseError`, nothing moved, where names clash"
     with self._moving():
         plan = self.summary(rename)
         if plan.unfinished: return carry_out(self.root, plan.unfinished, settle=settle_decisions)
         if plan.problems:
-            raise CourseError(f"Nothing was moved: {join_names(f'{file} {why}' for file, why in plan.problems.items())}. "
-                              "Mark these files differently, rename them, or give them new names on the way: apply(rename=True).")
-        change = Change(next_number(self.root), time.strftime("%Y-%m-%d %H:%M:%S"), plan.moves, new_folders(self.root, plan.moves), "nothing marked")
+            raise CourseError("Nothing was moved: "
+                              f"{join_names(f'{file} {why}' for file, why in plan.problems.items())}. "
+                              "Mark these files differently, rename them, or give them new names on the way: "
+                              "apply(rename=True).")
+        change = Change(next_number(self.root), time.strftime("%Y-%m-%d %H:%M:%S"), plan.moves,
+                        new_folders(self.root, plan.moves), "nothing marked")
         return carry_out(self.root, change, settle=settle_decisions) if plan.moves else change
 
 # %% ../../nbs/lib/pictures/08_cleaner.ipynb #0bf12f5f
@@ -152,7 +165,8 @@ def undo(self:Cleaner,
 ) -> Change: # What was undone
     "Move everything back, the decisions too; raises `CourseError` with nothing moved where something is in the way"
     with self._moving():
-        done = [change for change in read_journal(self.root) if change.state != "undone" and (change.unfinished or not change.rejects)]
+        done = [change for change in read_journal(self.root) if change.state != "undone"
+                and (change.unfinished or not change.rejects)]
         if not done: raise CourseError("There is nothing to undo: no apply has been made, or all were undone.")
         newest, numbers = done[-1], [change.number for change in done]
         if number not in (None, newest.number):
@@ -166,24 +180,30 @@ def undo(self:Cleaner,
 def log(self:Cleaner): # A pandas DataFrame with the columns change, when, state, file, decision, why, target
     "Every file that was ever moved, and when"
     import pandas as pd
-    rows = [(change.number, change.when, change.state, move.file, move.decision, ": ".join(filter(None, (move.kind, move.why))), move.target)
+    rows = [(change.number, change.when, change.state, move.file, move.decision,
+             ": ".join(filter(None, (move.kind, move.why))), move.target)
             for change in read_journal(self.root) for move in change.moves]
     return pd.DataFrame(rows, columns=["change", "when", "state", "file", "decision", "why", "target"])
 
 # %% ../../nbs/lib/pictures/08_cleaner.ipynb #41cc06e5
 CLEANER_STYLE = """<style>
 .cleaner-grid {display:flex; flex-wrap:wrap; gap:10px; padding:4px}
-.cleaner-card {width:150px; padding:6px; border:2px solid rgba(128,128,128,.35); border-radius:8px; overflow:visible; margin:0}
-.cleaner-card .cleaner-picture {height:128px; display:flex; align-items:center; justify-content:center; margin-bottom:4px}
+.cleaner-card {width:150px; padding:6px; border:2px solid rgba(128,128,128,.35); border-radius:8px;
+  overflow:visible; margin:0}
+.cleaner-card .cleaner-picture {height:128px; display:flex; align-items:center; justify-content:center;
+  margin-bottom:4px}
 .cleaner-card img {max-width:100%; max-height:128px; margin:0; border-radius:3px}
 .cleaner-card .cleaner-text {line-height:1.35; font-size:12px; overflow-wrap:anywhere}
-.cleaner-card.cleaner-keep {border-color:#2e9e5b} .cleaner-card.cleaner-move {border-color:#3b82d6} .cleaner-card.cleaner-delete {border-color:#d64545}
+.cleaner-card.cleaner-keep {border-color:#2e9e5b} .cleaner-card.cleaner-move {border-color:#3b82d6}
+.cleaner-card.cleaner-delete {border-color:#d64545}
 .cleaner-card.cleaner-delete img {opacity:.35; filter:grayscale(1)}
 .cleaner-wrong {color:var(--jp-error-color1, #e04848); font-weight:600}
 .cleaner-card .widget-dropdown {flex-direction:column; align-items:stretch; width:auto; height:auto; margin:2px 0 0 2px}
-.cleaner-card .widget-dropdown .widget-label {width:auto; text-align:left; font-size:11px; line-height:1.4; height:auto; opacity:.75; margin:0 0 4px}
+.cleaner-card .widget-dropdown .widget-label {width:auto; text-align:left; font-size:11px; line-height:1.4; height:auto;
+  opacity:.75; margin:0 0 4px}
 .cleaner-card .widget-dropdown select {width:100%; flex:none; height:28px}
-.cleaner :is(select, button, input):focus-visible {outline:3px solid var(--jp-brand-color1, #1976d2) !important; outline-offset:1px}
+.cleaner :is(select, button, input):focus-visible {outline:3px solid var(--jp-brand-color1, #1976d2) !important;
+  outline-offset:1px}
 .cleaner-message {border-left:4px solid #d99a2b; padding:4px 10px; white-space:pre-wrap; line-height:1.4}
 .cleaner-status, .cleaner-plan p {line-height:1.5; margin:4px 0}
 .cleaner-plan {max-height:260px; overflow:auto}
@@ -218,17 +238,14 @@ def page_of(
     return rows[(page - 1)*size:page*size], page, pages
 
 @patch
-def sheet(self:Cleaner,
-    label:str|None=None, # Class; all of them by default
-    split:str|None=None, # Part; all of them by default
-    page:int=1,          # Counted from 1
-) -> HTML: # Without anything to click on
-    "A page of pictures, the worst first"
-    rows, page, pages = page_of(self.view(label, split), page, self.per_page)
+def sheet(self:Cleaner) -> HTML: # Without anything to click on
+    "The first page of pictures, the worst first"
+    rows, page, pages = page_of(self.view(), 1, self.per_page)
     decisions = self.decisions
     cards = [f'<div class="cleaner-card cleaner-{decision_style(decisions.get(row.file))}">{card_html(row, self.root)}'
              f'<div class="cleaner-text">{escape(decisions.get(row.file, ""))}</div></div>' for row in rows]
-    return HTML(f'{CLEANER_STYLE}<div class="cleaner"><div class="cleaner-grid">{"".join(cards)}</div>page {page} of {pages}</div>')
+    return HTML(f'{CLEANER_STYLE}<div class="cleaner"><div class="cleaner-grid">{"".join(cards)}</div>page {page} of '
+                f'{pages}</div>')
 
 def decision_style(
     words, # A decision, or None
@@ -244,7 +261,8 @@ def make_card(
 ) -> widgets.VBox: # With two children: HTML and a menu
     "The card of a picture"
     moves = [(name, f"{MOVE}{name}") for name in classes if name != row.label] if row.folder_is_label else []
-    menu = widgets.Dropdown(options=[("…", ""), (KEEP, KEEP), (DELETE, DELETE), *moves], value="", description=PurePosixPath(row.file).name)
+    menu = widgets.Dropdown(options=[("…", ""), (KEEP, KEEP), (DELETE, DELETE), *moves], value="",
+                            description=PurePosixPath(row.file).name)
     card = widgets.VBox([widgets.HTML(card_html(row, root)), menu])
     card.add_class("cleaner-card")
     return card
@@ -255,7 +273,8 @@ def show_decision(
 ):
     "Let a card show what was decided"
     menu = card.children[1]
-    if words not in [value for _, value in menu.options]: menu.options = (*menu.options, (words, words)) # A class that is not among those of this cleaner
+    # A class that is not among those of this cleaner
+    if words not in [value for _, value in menu.options]: menu.options = (*menu.options, (words, words))
     menu.value = words
     for style in (KEEP, DELETE, "move"):
         if style == decision_style(words): card.add_class(f"cleaner-{style}")
@@ -263,7 +282,8 @@ def show_decision(
 
 # %% ../../nbs/lib/pictures/08_cleaner.ipynb #429dc4d4
 OWN_KEYS = """<script>
-document.currentScript.closest(".cleaner")?.addEventListener("focusin", event => event.target.setAttribute("data-lm-suppress-shortcuts", "true"))
+document.currentScript.closest(".cleaner")?.addEventListener("focusin", event =>
+  event.target.setAttribute("data-lm-suppress-shortcuts", "true"))
 </script>"""
 HINT = "Tab goes from picture to picture. A letter decides: d for delete, k for keep, or the first letters of a class."
 TIGHT = {"description_width": "initial"} # A description as wide as its words
@@ -276,18 +296,27 @@ class CleanerWidget:
     ):
         self.cleaner, self.cards, self.silent, self.plan, self.turn = cleaner, {}, False, None, threading.RLock()
         row = partial(widgets.HBox, layout={"flex_flow": "row wrap"})
-        self.label = widgets.Dropdown(options=[("all classes", None), *((name, name) for name in cleaner.classes)], description="Class", style=TIGHT)
-        self.split = widgets.Dropdown(options=[("all parts", None), *((name, name) for name in cleaner.splits)], description="Part", style=TIGHT)
+        self.label = widgets.Dropdown(options=[("all classes", None), *((name, name) for name in cleaner.classes)],
+                                      description="Class", style=TIGHT)
+        self.split = widgets.Dropdown(options=[("all parts", None), *((name, name) for name in cleaner.splits)],
+                                      description="Part", style=TIGHT)
         self.page = widgets.BoundedIntText(1, min=1, max=1, description="Page", style=TIGHT, layout={"width": "110px"})
-        self.pages, self.status, self.message, self.table = widgets.Label(), widgets.HTML(), widgets.HTML(), widgets.HTML()
-        words = {"back": "Previous", "forward": "Next", "apply": "Apply…", "undo": "Undo", "confirm": "Apply", "cancel": "Cancel"}
-        self.buttons = {name: widgets.Button(description=text, layout={"width": "auto"}) for name, text in words.items()}
+        self.pages = widgets.Label()
+        self.status, self.message, self.table = (widgets.HTML() for _ in range(3))
+        words = {"back": "Previous", "forward": "Next", "apply": "Apply…", "undo": "Undo", "confirm": "Apply",
+                 "cancel": "Cancel"}
+        self.buttons = {name: widgets.Button(description=text, layout={"width": "auto"})
+                        for name, text in words.items()}
         self.grid, self.question = widgets.Box(), widgets.VBox(layout={"display": "none"})
         self.question.children = [self.table, widgets.HBox([self.buttons["confirm"], self.buttons["cancel"]])]
-        keys = widgets.Output(outputs=({"output_type": "display_data", "data": {"text/html": OWN_KEYS}, "metadata": {}},), layout={"display": "none"})
-        self.box = widgets.VBox([keys, widgets.HTML(CLEANER_STYLE), row([self.label, self.split]), self.status, self.grid,
-            row([self.buttons["back"], self.page, self.pages, *(self.buttons[name] for name in ("forward", "apply", "undo"))]), self.message, self.question])
-        for part, style in ((self.box, "cleaner"), (self.grid, "cleaner-grid"), (self.table, "cleaner-plan")): part.add_class(style)
+        keys = widgets.Output(outputs=({"output_type": "display_data", "data": {"text/html": OWN_KEYS},
+                                        "metadata": {}},), layout={"display": "none"})
+        self.box = widgets.VBox([keys, widgets.HTML(CLEANER_STYLE), row([self.label, self.split]), self.status,
+                                 self.grid,
+            row([self.buttons["back"], self.page, self.pages,
+                 *(self.buttons[name] for name in ("forward", "apply", "undo"))]), self.message, self.question])
+        for part, style in ((self.box, "cleaner"), (self.grid, "cleaner-grid"), (self.table, "cleaner-plan")):
+            part.add_class(style)
 
 # %% ../../nbs/lib/pictures/08_cleaner.ipynb #ddb3e345
 @patch
@@ -324,7 +353,8 @@ def refresh(self:CleanerWidget):
     decisions = self.cleaner.decisions
     with self._silently():
         for row in self.rows: show_decision(self.cards[row.file], decisions.get(row.file, ""))
-    self.status.value = f'<div class="cleaner-status" role="status"><b>{escape(str(self.cleaner.summary()))}</b><br>{HINT}</div>'
+    summary = escape(str(self.cleaner.summary()))
+    self.status.value = f'<div class="cleaner-status" role="status"><b>{summary}</b><br>{HINT}</div>'
 
 @patch
 def decide(self:CleanerWidget,
@@ -353,7 +383,8 @@ def ask(self:CleanerWidget,
     self.question.layout.display = "" if wanted else "none"
     if not wanted: return
     self.table.value, confirm = self.plan._repr_html_(), self.buttons["confirm"]
-    confirm.description = "Finish it" if self.plan.unfinished else "Give new names and apply" if self.plan.problems else "Apply"
+    confirm.description = "Give new names and apply" if self.plan.problems else "Apply"
+    if self.plan.unfinished: confirm.description = "Finish it"
     confirm.disabled = not (self.plan.moves or self.plan.unfinished)
     confirm.focus()
 
@@ -362,7 +393,8 @@ def consent(self:CleanerWidget):
     "Apply what was shown, if nothing has changed since"
     shown = self.plan
     self.ask()
-    if repr(shown) != repr(self.plan): raise CourseError("The marks have changed since you were asked. Look at the new summary.")
+    if repr(shown) != repr(self.plan):
+        raise CourseError("The marks have changed since you were asked. Look at the new summary.")
     self.say(f"Done: {self.cleaner.apply(rename=bool(shown.problems))}. Undo takes it back.")
 
 # %% ../../nbs/lib/pictures/08_cleaner.ipynb #3fe4e461
@@ -385,8 +417,10 @@ def show(self:CleanerWidget,
 @patch
 def listen(self:CleanerWidget):
     "Say which control does what"
-    actions = {"back": lambda: self.show(self.page.value - 1), "forward": lambda: self.show(self.page.value + 1), "apply": self.ask,
-               "confirm": self.consent, "cancel": lambda: self.ask(False), "undo": lambda: self.say(f"Taken back: {self.cleaner.undo()}.")}
+    actions = {"back": lambda: self.show(self.page.value - 1), "forward": lambda: self.show(self.page.value + 1),
+               "apply": self.ask,
+               "confirm": self.consent, "cancel": lambda: self.ask(False),
+               "undo": lambda: self.say(f"Taken back: {self.cleaner.undo()}.")}
     for name, action in actions.items(): self.buttons[name].on_click(self._guarded(lambda _, action=action: action()))
     for menu in (self.label, self.split): menu.observe(self._guarded(lambda _: self.show(1)), "value")
     self.page.observe(self._guarded(lambda _: self.show()), "value")

@@ -31,7 +31,8 @@ def file_key(
     place = next((place for place in places if os.path.lexists(place)), places[0])
     full = place.parent.resolve()/place.name # A picture that is a link stays a link
     if full.is_relative_to(root) and safe_path(key := full.relative_to(root).as_posix()): return key
-    raise CourseError(f"{path} is not in {root.name}. Only files below this folder can be cleaned; give the folder of all pictures as `root`.")
+    raise CourseError(f"{path} is not in {root.name}. Only files below this folder can be cleaned; give the folder of "
+                      "all pictures as `root`.")
 
 # %% ../../nbs/lib/pictures/07_decisions.ipynb #9e2d15eb
 KEEP = "keep" # The others are `DELETE` and `MOVE`
@@ -44,7 +45,8 @@ def decision_words(
     known = [KEEP, DELETE, *(f"{MOVE}{name}" for name in classes)]
     if choice in known: return choice
     if f"{MOVE}{choice}" in known: return f"{MOVE}{choice}"
-    raise CourseError(f"A picture can be marked 'keep', 'delete' or with a class, not {choice!r}. {did_you_mean(str(choice), [KEEP, DELETE, *classes])}")
+    raise CourseError(f"A picture can be marked 'keep', 'delete' or with a class, not {choice!r}. "
+                      f"{did_you_mean(str(choice), [KEEP, DELETE, *classes])}")
 
 # %% ../../nbs/lib/pictures/07_decisions.ipynb #010830db
 def read_decisions(
@@ -55,9 +57,11 @@ def read_decisions(
     decisions = read_own_json(home/"decisions.json", {})
     rows = decisions.items() if isinstance(decisions, dict) else [(decisions, "")]
     for file, words in rows:
-        known = isinstance(words, str) and (words in (KEEP, DELETE) or words.startswith(MOVE) and is_folder_name(words.removeprefix(MOVE)))
+        known = isinstance(words, str) and (words in (KEEP, DELETE) or words.startswith(MOVE)
+                                            and is_folder_name(words.removeprefix(MOVE)))
         if not known or not isinstance(file, str) or not is_plain_path(file):
-            raise CourseError(f"decisions.json in {home.name} says {file!r:.80}: {words!r:.80}. It should be a path below the data, and 'keep', 'delete' "
+            raise CourseError(f"decisions.json in {home.name} says {file!r:.80}: {words!r:.80}. It should be a path "
+                              "below the data, and 'keep', 'delete' "
                               "or 'move to CLASS'. Mend the line.")
     return decisions
 
@@ -131,7 +135,8 @@ def __str__(self:Plan):
     text = f"{deleted} to delete, {len(self.moves) - deleted} to move to another class, {self.kept} to keep"
     if self.gone: text += f"; {len(self.gone)} not there any more"
     if clashes: text += f"; {clashes} cannot be moved so, and nothing will be before this is settled"
-    return f"{self.unfinished} was interrupted. `apply()` finishes it, `undo()` takes it back." if self.unfinished else text
+    if not self.unfinished: return text
+    return f"{self.unfinished} was interrupted. `apply()` finishes it, `undo()` takes it back."
 
 # %% ../../nbs/lib/pictures/07_decisions.ipynb #b676640e
 @patch
@@ -141,5 +146,6 @@ def __repr__(self:Plan): return "\n".join([str(self), *("  " + " | ".join(filter
 @patch
 def _repr_html_(self:Plan):
     cells = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
-    table = f"<table><tr><th>file</th><th>decision</th><th>goes to</th><th>in the way</th></tr>{cells}</table>" if cells else ""
+    head = "".join(f"<th>{name}</th>" for name in ("file", "decision", "goes to", "in the way"))
+    table = f"<table><tr>{head}</tr>{cells}</table>" if cells else ""
     return f"<p>{escape(str(self))}</p>{table}"

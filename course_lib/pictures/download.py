@@ -1,4 +1,4 @@
-"""Fetch hundreds of photos from servers you know nothing about: fast, within limits, and with a table of what failed and why.
+"""Fetch hundreds of photos from servers you know nothing about: fast, within limits, and with a table of what failed.
 
 Docs: https://OWNER.github.io/deep-learning-course/lib/pictures/download.html.md"""
 
@@ -74,7 +74,8 @@ def checked_url(
     "An http or https address in its standard form; raises `Refused`"
     try:
         scheme = urlsplit(url).scheme
-        if scheme not in ("http", "https"): raise Refused(f"only http and https addresses are fetched, not {scheme or 'this'!r}")
+        if scheme not in ("http", "https"):
+            raise Refused(f"only http and https addresses are fetched, not {scheme or 'this'!r}")
         parts = urlsplit(requests.Request("GET", url).prepare().url)
     except (ValueError, requests.RequestException) as error: raise Refused("this is not a valid address") from error
     if "@" in parts.netloc: raise Refused("addresses with a user name or a password are not fetched")
@@ -134,7 +135,8 @@ def open_pool(
     timeout = urllib3.Timeout(connect=connect, read=silence)
     options = {"maxsize": limits.per_host, "block": True, "retries": False, "timeout": timeout}
     if parts.scheme == "http": return urllib3.HTTPConnectionPool(address, port, **options)
-    return urllib3.HTTPSConnectionPool(address, port, server_hostname=parts.hostname, ssl_context=tls_context(), **options)
+    return urllib3.HTTPSConnectionPool(address, port, server_hostname=parts.hostname, ssl_context=tls_context(),
+                                       **options)
 
 # %% ../../nbs/lib/pictures/02_download.ipynb #f71d016e
 class Web:
@@ -158,7 +160,9 @@ class Web:
     def reach(self, parts, port): # Parts of an address and its port; connections, or the reason why there are none
         "Look a server up for the first time"
         allowed = f"{parts.hostname}:{port}" in self.allow_hosts
-        try: return open_pool(parts, port, host_address(parts.hostname, port, allowed, self.limits.timeouts[0]), self.limits)
+        try:
+            return open_pool(parts, port, host_address(parts.hostname, port, allowed, self.limits.timeouts[0]),
+                             self.limits)
         except Refused as error: return error
 
 # %% ../../nbs/lib/pictures/02_download.ipynb #a3ba2d7c
@@ -258,7 +262,8 @@ def photo_suffix(
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(BytesIO(content), formats=list(PHOTO_SUFFIXES)) as image:
-                return PHOTO_SUFFIXES.get(image.format, ".jpg") # MPO, a JPEG with a second picture behind it, is opened as a JPEG
+                # MPO, a JPEG with a second picture behind it, is opened as a JPEG
+                return PHOTO_SUFFIXES.get(image.format, ".jpg")
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise Refused("it declares so many pixels that unpacking it could fill the memory") from error
         except (OSError, ValueError) as error: raise Refused(describe_non_photo(content)) from error
@@ -340,7 +345,8 @@ def fetch_all(
     deadline = time.monotonic() + web.limits.total_seconds
     executor = ThreadPoolExecutor(web.limits.workers, thread_name_prefix="download")
     try:
-        for waiting in queues_by_host(urls, web.limits): executor.submit(fetch_queue, waiting, web, stop, done, failures)
+        for waiting in queues_by_host(urls, web.limits):
+            executor.submit(fetch_queue, waiting, web, stop, done, failures)
         for _ in urls:
             try: yield done.get(timeout=max(0, deadline - time.monotonic()))
             except queue.Empty: return
@@ -392,7 +398,8 @@ def outcome_of(
     if file in taken: return Download(record, "duplicate", file, "the same picture came from another address")
     taken.add(file)
     if not (dest/file).is_file():
-        return Download(record, "removed", file, f"removed from the folder since; to get it again, delete its line in {INDEX}")
+        return Download(record, "removed", file, "removed from the folder since; to get it again, delete its line in "
+                                                 f"{INDEX}")
     return Download(record, "here" if record.url in before else "saved", file)
 
 # %% ../../nbs/lib/pictures/02_download.ipynb #d51f142d
@@ -413,7 +420,8 @@ class DownloadReport:
     def table(self): # A pandas DataFrame with a row for each address
         "All that is known about every photo"
         import pandas as pd
-        return pd.DataFrame([{"file": row.file, "status": row.status, "why": row.why} | asdict(row.record) for row in self.rows])
+        return pd.DataFrame([{"file": row.file, "status": row.status, "why": row.why} | asdict(row.record)
+                             for row in self.rows])
 
 # %% ../../nbs/lib/pictures/02_download.ipynb #b5586a35
 STATUSES = ("saved", "here", "duplicate", "removed", "failed")
@@ -425,7 +433,8 @@ def __str__(self:DownloadReport):
 
 # %% ../../nbs/lib/pictures/02_download.ipynb #73151f58
 @patch
-def __repr__(self:DownloadReport): return "\n".join([str(self), *(f"  {row.record.url}: {row.why}" for row in self.failed)])
+def __repr__(self:DownloadReport):
+    return "\n".join([str(self), *(f"  {row.record.url}: {row.why}" for row in self.failed)])
 
 # %% ../../nbs/lib/pictures/02_download.ipynb #38fef16f
 @patch
@@ -455,7 +464,8 @@ def check_hosts(
     for host in hosts:
         name, _, port = str(host).rpartition(":")
         if isinstance(allow_hosts, str) or not name or "/" in name or not port.isdecimal():
-            raise CourseError(f"allow_hosts is a list of hosts with their ports, such as ['127.0.0.1:8000'], not {allow_hosts!r}.")
+            raise CourseError("allow_hosts is a list of hosts with their ports, such as ['127.0.0.1:8000'], not "
+                              f"{allow_hosts!r}.")
     return [host.lower() for host in hosts]
 
 # %% ../../nbs/lib/pictures/02_download.ipynb #61116fbd
@@ -467,11 +477,13 @@ def download_all(
 ) -> DownloadReport: # What came of each
     "Download photos in parallel; a second call fetches only what is missing"
     records, dest, web = to_records(items), Path(dest), Web(limits, check_hosts(allow_hosts))
-    if dest.exists() and not dest.is_dir(): raise CourseError(f"{dest} is a file; photos need a folder. Choose another name.")
+    if dest.exists() and not dest.is_dir():
+        raise CourseError(f"{dest} is a file; photos need a folder. Choose another name.")
     with disk_errors(dest), file_lock(dest/".downloads.lock", f"Another process is fetching photos to {dest.name}."):
         for part in dest.glob(".*.part"): part.unlink() # left by a killed process
         before = read_index(dest)
         missing = [url for url in dict.fromkeys(record.url for record in records) if url not in before]
         files, reasons = save_all(missing, dest, web)
     taken = set()
-    return DownloadReport(dest, [outcome_of(record, before | files, before, reasons, dest, taken) for record in records])
+    return DownloadReport(dest,
+                          [outcome_of(record, before | files, before, reasons, dest, taken) for record in records])

@@ -105,8 +105,10 @@ def copy_names(
     for file in files:
         stem, _, suffix = file.rpartition(".")
         targets[file] = f"{stem if suffix.lower() in ('jpg', 'jpeg') else file}.jpg"
-        other = taken.setdefault(targets[file].lower(), file) # some systems know no difference between upper and lower case
-        if other != file: raise CourseError(f"{other} and {file} would have the same copy, {targets[file]}. Rename one of them.")
+        # some systems know no difference between upper and lower case
+        other = taken.setdefault(targets[file].lower(), file)
+        if other != file:
+            raise CourseError(f"{other} and {file} would have the same copy, {targets[file]}. Rename one of them.")
     return targets
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #3ffe44e9
@@ -119,12 +121,15 @@ def check_dest(
 ):
     "Raise `CourseError` where copies cannot go to a folder; note the settings there"
     if dest.resolve().is_relative_to(path.resolve()):
-        raise CourseError(f"{dest} lies inside {path}, so the copies would count as originals next time. Choose a folder outside.")
-    if dest.exists() and not dest.is_dir(): raise CourseError(f"{dest} is a file; copies need a folder. Choose another name.")
+        raise CourseError(f"{dest} lies inside {path}, so the copies would count as originals next time. Choose a "
+                          "folder outside.")
+    if dest.exists() and not dest.is_dir():
+        raise CourseError(f"{dest} is a file; copies need a folder. Choose another name.")
     note, words = dest/SETTINGS, json.dumps(settings)
     before = note.read_text(encoding="utf-8") if note.is_file() else ""
     if before not in ("", words):
-        raise CourseError(f"{dest.name} holds copies made with {before}, and {words} is asked for. Choose another folder, or delete that one.")
+        raise CourseError(f"{dest.name} holds copies made with {before}, and {words} is asked for. Choose another "
+                          "folder, or delete that one.")
     if before != words: write_text(note, words)
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #c7bc0663
@@ -145,15 +150,18 @@ class ResizeReport:
     def table(self): # A pandas DataFrame with a row for each picture
         "All files"
         import pandas as pd
-        return pd.DataFrame([{name: getattr(row, name) for name in ("file", "status", "target", "kind", "why")} for row in self.rows])
+        return pd.DataFrame([{name: getattr(row, name) for name in ("file", "status", "target", "kind", "why")}
+                             for row in self.rows])
 
     def check(self) -> PictureReport: # With `reject`
         "Compare all copies, as `check_images` does, without opening those again that were made just now"
-        known = [row.copy or inspect_picture(self.dest/row.target, self.dest) for row in self.rows if row.status in ("made", "here")]
+        known = [row.copy or inspect_picture(self.dest/row.target, self.dest) for row in self.rows
+                 if row.status in ("made", "here")]
         return make_report(self.dest.resolve(), known)
 
     def __str__(self):
-        counts = {status: sum(row.status == status for row in self.rows) for status in ("made", "here", "skipped", "failed")}
+        counts = {status: sum(row.status == status for row in self.rows)
+                  for status in ("made", "here", "skipped", "failed")}
         return f"{self.dest.name}: " + ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
 
     def __repr__(self): return "\n".join([str(self), *(f"  {row.file}: {row.why}" for row in self.failed)])
@@ -167,7 +175,8 @@ def check_number(
     most:int, # Largest value
 ):
     "Raise `CourseError` unless an argument is a whole number from 1 to a bound"
-    if type(value) is not int or not 1 <= value <= most: raise CourseError(f"{name} must be a whole number from 1 to {most:,}, not {value!r}.")
+    if type(value) is not int or not 1 <= value <= most:
+        raise CourseError(f"{name} must be a whole number from 1 to {most:,}, not {value!r}.")
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #7facb6ba
 def resize_all(
@@ -189,12 +198,14 @@ def resize_all(
         check_dest(path, dest, {"max_size": max_size, "quality": quality})
         for folder in {(dest/target).parent for target in targets.values()}: folder.mkdir(parents=True, exist_ok=True)
         for part in dest.rglob(".*.part"): part.unlink() # left by a killed process
-        done = map_pictures(lambda file: work(rows[file]), [file for file in rows if not rows[file].status], f"small copies to {dest.name}")
+        done = map_pictures(lambda file: work(rows[file]), [file for file in rows if not rows[file].status],
+                            f"small copies to {dest.name}")
     return ResizeReport(dest, list((rows | {path/row.file: row for row in done}).values()))
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #3449211e
 NOT_IN_NAMES = set('<>:"/\\|?*')
-RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))} # on Windows
+# on Windows
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 
 def class_fault(
     name, # Name of a class
@@ -215,12 +226,15 @@ def check_searches(
 ) -> dict[str, list[str]]: # The same, with lists
     "Raise `CourseError` where a data set cannot be built from this"
     example = "{'bird': ['bird photo', 'bird in the sun'], 'forest': ['forest photo']}"
-    if not isinstance(searches, dict) or not searches: raise CourseError(f"Write what to search for as {example}, not {searches!r}.")
-    classes = {name: [terms] if isinstance(terms, str) else list(terms) if isinstance(terms, list|tuple) else [] for name, terms in searches.items()}
+    if not isinstance(searches, dict) or not searches:
+        raise CourseError(f"Write what to search for as {example}, not {searches!r}.")
+    classes = {name: [terms] if isinstance(terms, str) else list(terms) if isinstance(terms, list|tuple) else []
+               for name, terms in searches.items()}
     for name, terms in classes.items():
         if fault := class_fault(name): raise CourseError(f"A class cannot be called {name!r}: {fault}.")
         if not terms: raise CourseError(f"There is nothing to search for {name!r}. Write it as in {example}.")
-    if len({name.lower() for name in classes}) < len(classes): raise CourseError("Two classes differ in upper and lower case only. Rename one.")
+    if len({name.lower() for name in classes}) < len(classes):
+        raise CourseError("Two classes differ in upper and lower case only. Rename one.")
     return classes
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #e3a47929
@@ -245,7 +259,8 @@ def read_credits(
 ) -> dict[str, dict]: # {file: row}
     "Every photo that was ever made for a data set"
     if not (dest/CREDITS).is_file(): return {}
-    with open(dest/CREDITS, encoding="utf-8", newline="") as file: return {row["file"]: row for row in csv.DictReader(file)}
+    with open(dest/CREDITS, encoding="utf-8", newline="") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
 
 def write_credits(
     dest:Path,   # Folder of a data set
@@ -255,7 +270,8 @@ def write_credits(
     with atomic_write(dest/CREDITS) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, CREDIT_COLUMNS)
         writer.writeheader()
-        for row in rows.values(): writer.writerow({name: f"'{text}" if text[:1] in tuple("=+-@") else text for name, text in row.items()})
+        for row in rows.values():
+            writer.writerow({name: f"'{text}" if text[:1] in tuple("=+-@") else text for name, text in row.items()})
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #44a56d31
 def credits_of(
@@ -265,7 +281,8 @@ def credits_of(
     "The rows of ATTRIBUTION.csv for the copies of downloaded photos"
     records = {}
     for name, report in downloads.items():
-        for row in report.rows: records.setdefault(f"{name}/{row.file}", row.record) # the first of several addresses counts
+        # the first of several addresses counts
+        for row in report.rows: records.setdefault(f"{name}/{row.file}", row.record)
     made = {row.file: row.target for row in resized.rows if row.status in ("made", "here")}
     return {made[file]: {"file": made[file]} | {name: getattr(record, name) for name in CREDIT_COLUMNS[1:]}
             for file, record in records.items() if file in made}
@@ -277,7 +294,8 @@ def other_classes(
 ) -> dict[str, int]: # {class: photos}
     "Classes in a folder beside those that are known"
     known = {name.lower() for name in names}
-    counts = {folder.name: len(list(folder.glob("*.jpg"))) for folder in sorted(path.glob("*/")) if folder.name.lower() not in known}
+    counts = {folder.name: len(list(folder.glob("*.jpg"))) for folder in sorted(path.glob("*/"))
+              if folder.name.lower() not in known}
     return {name: count for name, count in counts.items() if count}
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #b3a81908
@@ -302,7 +320,8 @@ class PhotoSet:
                 + (f", {more} of them from earlier searches" if more else ""))
 
     def __str__(self):
-        others = [f"  {name}: {count} from earlier searches, a class of this folder, too" for name, count in self.others.items()]
+        others = [f"  {name}: {count} from earlier searches, a class of this folder, too"
+                  for name, count in self.others.items()]
         return "\n".join([f"{self.path.name}: {sum(self.counts.values())} photos in {len(self.counts)} classes",
                           *map(self.words, self.downloads), *others, *self.messages])
 
@@ -318,8 +337,10 @@ def no_photos_error(
     failures,  # With `why`
 ) -> CourseError: # To be raised
     "The error for a class without photos"
-    reasons = "; ".join(f"{why} ({count}x)" for why, count in Counter(failure.why for failure in failures).most_common(3))
-    return CourseError(f"No photo of the class {name!r} can be used. Search for other words, or run this again later.\n{words}\n{reasons}")
+    reasons = "; ".join(f"{why} ({count}x)"
+                        for why, count in Counter(failure.why for failure in failures).most_common(3))
+    return CourseError(f"No photo of the class {name!r} can be used. Search for other words, or run this again "
+                       f"later.\n{words}\n{reasons}")
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #2d94c7e1
 def fetch_class(
@@ -335,7 +356,8 @@ def fetch_class(
     return report
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #38fa9c12
-SEARCH_OPTIONS = ("providers", "retry", "openverse", "commons") # Arguments of `search_images` that `build_dataset` hands on
+# Arguments of `search_images` that `build_dataset` hands on
+SEARCH_OPTIONS = ("providers", "retry", "openverse", "commons")
 
 def check_options(
     per_search,     # Most photos for each term
@@ -352,7 +374,7 @@ def check_options(
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #5dd52e40
 def build_dataset(
-    searches,               # {class: terms to search for}, such as {'bird': ['bird photo', 'bird in the sun'], 'forest': ['forest photo']}
+    searches,               # {class: terms to search for}, such as {'bird': ['bird photo', 'bird in the sun']}
     dest,                   # Folder for the data set; each class gets a subfolder
     per_search:int=40,      # Most photos for each term
     max_size:int=400,       # Longest side of the photos, in pixels
@@ -370,7 +392,8 @@ def build_dataset(
             records[name], failed = search_class(terms, per_search, **search_options)
             print(f"{name}: {len(records[name])} photos found")
             messages += failed
-        downloads = {name: fetch_class(name, found, originals/name, limits, allow_hosts) for name, found in records.items()}
+        downloads = {name: fetch_class(name, found, originals/name, limits, allow_hosts)
+                     for name, found in records.items()}
         known = read_credits(dest)
         resized = resize_all(originals, dest, max_size, skip=[file for file in known if not (dest/file).is_file()])
         credits, check = credits_of(downloads, resized), resized.check()

@@ -22,7 +22,8 @@ from PIL import Image
 from ..base.env import CourseError
 
 # %% ../../nbs/lib/pictures/00_reading.ipynb #b4324838
-SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".gif": "GIF", ".webp": "WEBP",
+SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".gif": "GIF",
+            ".webp": "WEBP",
             ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"} # {end of a name: format}
 
 # %% ../../nbs/lib/pictures/00_reading.ipynb #7f695fcd
@@ -35,7 +36,9 @@ def picture_files(
 ) -> list[Path]: # In order
     "The files that are pictures by their names; raises `CourseError` where there are none"
     path = Path(path)
-    if not path.exists(): raise CourseError(f"There is no folder {path}. Check the spelling; it is looked for in {path.resolve().parent}.")
+    if not path.exists():
+        raise CourseError(
+            f"There is no folder {path}. Check the spelling; it is looked for in {path.resolve().parent}.")
     if not path.is_dir(): raise CourseError(f"{path} is a file. Name the folder that holds the pictures.")
     found = []
     for folder, subfolders, names in os.walk(path, onerror=_unreadable_folder):
@@ -43,12 +46,15 @@ def picture_files(
         found += [Path(folder, name) for name in names if not name.startswith(".")]
     pictures = sorted(file for file in found if file.suffix.lower() in SUFFIXES.keys() | FOREIGN)
     if pictures: return pictures
-    others = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in Counter(file.suffix for file in found).most_common(3))
-    raise CourseError(f"There are no pictures in {path}: {others or 'it holds no files'}. Pictures end in {', '.join(SUFFIXES)}.")
+    others = ", ".join(f"{count} {suffix or 'without suffix'}"
+                       for suffix, count in Counter(file.suffix for file in found).most_common(3))
+    raise CourseError(f"There are no pictures in {path}: {others or 'it holds no files'}. Pictures end in "
+                      f"{', '.join(SUFFIXES)}.")
 
 def _unreadable_folder(error):
     "Called by `os.walk`, which would pass over such a folder in silence"
-    raise CourseError(f"The folder {error.filename} cannot be read ({error.strerror}). Make it readable, or move it elsewhere.") from error
+    raise CourseError(f"The folder {error.filename} cannot be read ({error.strerror}). Make it readable, or move it "
+                      "elsewhere.") from error
 
 # %% ../../nbs/lib/pictures/00_reading.ipynb #ce933a6e
 SPLIT_NAMES = {"train", "training", "valid", "validation", "val", "test", "testing"}
@@ -79,7 +85,8 @@ def describe_non_photo(
     start = content[:1000].lstrip().lower()
     if not content: return "the file is empty"
     if b"<svg" in start: return "it is a drawing in SVG, not a photo"
-    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<script")): return "a web page came in place of a photo"
+    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<script")):
+        return "a web page came in place of a photo"
     return "it is not a photo in JPEG, PNG, GIF, WebP or BMP, or its start is damaged"
 
 # %% ../../nbs/lib/pictures/00_reading.ipynb #47eb6b20
@@ -92,12 +99,15 @@ def open_picture(
 ): # A PIL image with nothing decoded yet
     "Read the header of a picture; raises `Unusable`"
     try: image = Image.open(file, formats=FORMATS)
-    except Image.DecompressionBombError as error: raise Unusable("huge", "claims to have more pixels than Pillow allows") from error
-    except Exception as error: raise Unusable("unreadable", _unreadable_words(file, error)) from error # a broken header can raise anything
+    except Image.DecompressionBombError as error:
+        raise Unusable("huge", "claims to have more pixels than Pillow allows") from error
+    # a broken header can raise anything
+    except Exception as error: raise Unusable("unreadable", _unreadable_words(file, error)) from error
     with image:
         width, height = image.size
         if width*height > most_pixels:
-            raise Unusable("huge", f"claims to have {width:,} x {height:,} pixels, and {most_pixels:,} in all are allowed")
+            raise Unusable("huge", f"claims to have {width:,} x {height:,} pixels, and {most_pixels:,} in all are "
+                                   "allowed")
         yield image
 
 def _unreadable_words(file, error):
@@ -111,11 +121,13 @@ def _unreadable_words(file, error):
 def decoding():
     "Raise `Unusable` for whatever goes wrong in a decoder"
     try: yield
-    except Exception as error: raise Unusable("damaged", f"cannot be decoded: {str(error) or type(error).__name__}") from error
+    except Exception as error:
+        raise Unusable("damaged", f"cannot be decoded: {str(error) or type(error).__name__}") from error
 
 # %% ../../nbs/lib/pictures/00_reading.ipynb #26e28ec3
 TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
+         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+         8: Image.Transpose.ROTATE_90}
 EXIF_ORIENTATION = 0x0112
 
 # %% ../../nbs/lib/pictures/00_reading.ipynb #0493d08c

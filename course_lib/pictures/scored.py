@@ -27,10 +27,12 @@ class Scored:
     probability:float|None=None  # Of the prediction, from 0 to 1
 
     @property
-    def folder_is_label(self): return PurePosixPath(self.file).parent.name == self.label # Then moving the file changes the label
+    def folder_is_label(self): # Then moving the file changes the label
+        return PurePosixPath(self.file).parent.name == self.label
 
     @property
-    def order(self): return (-math.inf if math.isnan(self.loss) else -self.loss, self.file) # To sort by: worst first, and a loss that is no number before all
+    def order(self): # To sort by: worst first, and a loss that is no number before all
+        return (-math.inf if math.isnan(self.loss) else -self.loss, self.file)
 
 # %% ../../nbs/lib/pictures/06_scored.ipynb #d06a5c93
 def common_root(
@@ -38,8 +40,12 @@ def common_root(
 ) -> Path: # Resolved
     "The folder that holds all classes and parts"
     folders = {(Path(os.path.abspath(path)).parent, label) for path, label in places}
-    try: root = Path(os.path.commonpath([folder.parent if folder.name == label else folder for folder, label in folders])).resolve()
-    except ValueError as error: raise CourseError("The pictures have no folder in common. Name the one that holds them all: Cleaner(rows, root=...).") from error
+    try:
+        root = Path(os.path.commonpath([folder.parent if folder.name == label else folder
+                                        for folder, label in folders])).resolve()
+    except ValueError as error:
+        raise CourseError("The pictures have no folder in common. Name the one that holds them all: Cleaner(rows, "
+                          "root=...).") from error
     while root.name.lower() in SPLIT_NAMES: root = root.parent
     return root
 
@@ -54,9 +60,11 @@ def check_row(
     try:
         path, label, loss, *more = values
         split, prediction, probability = [*more, *("", "", None)[len(more):]]
-        return Path(path), str(label), float(loss), str(split), str(prediction), None if probability is None else float(probability)
+        return Path(path), str(label), float(loss), str(split), str(
+            prediction), None if probability is None else float(probability)
     except (TypeError, ValueError) as error:
-        raise CourseError(f"A row should be (path, label, loss), and may go on with split, prediction and probability; {values!r} is not.") from error
+        raise CourseError("A row should be (path, label, loss), and may go on with split, prediction and probability; "
+                          f"{values!r} is not.") from error
 
 # %% ../../nbs/lib/pictures/06_scored.ipynb #15da0d86
 def path_of(
@@ -67,11 +75,13 @@ def path_of(
     for step in [lambda item: item, *steps]:
         item = step(item)
         if isinstance(item, (str, Path)): return Path(item)
-    raise CourseError("This learner does not read its pictures from files, so there is nothing to move. Give rows of (path, label, loss) instead.")
+    raise CourseError("This learner does not read its pictures from files, so there is nothing to move. Give rows of "
+                      "(path, label, loss) instead.")
 
 # %% ../../nbs/lib/pictures/06_scored.ipynb #e6da2949
 SPLITS = ("train", "valid")
-NOT_ONE_CLASS = "The cleaner needs a learner with one class for each picture. For anything else give rows of (path, label, loss)."
+NOT_ONE_CLASS = ("The cleaner needs a learner with one class for each picture. For anything else give rows of "
+                 "(path, label, loss).")
 
 def split_rows(
     learn,     # fastai `Learner`
@@ -88,7 +98,8 @@ def split_rows(
     chosen = items[here] if hasattr(data.items, "iloc") else [items[number] for number in here]
     probabilities, targets, losses = learn.get_preds(dl=learn.dls.test_dl(chosen, with_labels=True), with_loss=True)
     if targets.ndim != 1: raise CourseError(NOT_ONE_CLASS)
-    if (probabilities.sum(1) - 1).abs().max() > 0.01: probabilities = probabilities.softmax(1) # The loss function knows no activation
+    # The loss function knows no activation
+    if (probabilities.sum(1) - 1).abs().max() > 0.01: probabilities = probabilities.softmax(1)
     best = probabilities.max(1)
     columns = targets.tolist(), losses.tolist(), best.indices.tolist(), best.values.tolist()
     return [(paths[number], vocab[target], loss, SPLITS[index], vocab[guess], probability)

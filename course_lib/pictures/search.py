@@ -141,9 +141,11 @@ def request(
         with requests.get(address, params=params, headers={"User-Agent": user_agent()}, stream=True,
                           timeout=retry.timeouts) as answer:
             return answer.status_code, answer.headers, answer.raw.read(MOST_JSON + 1, decode_content=True)
-    except (requests.Timeout, urllib3.exceptions.TimeoutError) as error: raise Unanswered("did not answer in time") from error
+    except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
+        raise Unanswered("did not answer in time") from error
     except requests.ConnectionError as error: raise Unanswered("could not be reached") from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error: raise Unanswered("broke off its answer") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise Unanswered("broke off its answer") from error
 
 # %% ../../nbs/lib/pictures/01_search.ipynb #429dd4c8
 REFUSALS = {202, 403, 429, 503}
@@ -218,7 +220,8 @@ def commons_record(
     facts = {name: fact.get("value") for name, fact in info.get("extmetadata", {}).items()}
     title = page["title"].removeprefix("File:").rpartition(".")[0]
     return make_record("commons", info.get("thumburl") or info.get("url"), title=title, page=info.get("descriptionurl"),
-                       licence=facts.get("LicenseShortName"), licence_url=facts.get("LicenseUrl"), creator=facts.get("Artist"))
+                       licence=facts.get("LicenseShortName"), licence_url=facts.get("LicenseUrl"),
+                       creator=facts.get("Artist"))
 
 # %% ../../nbs/lib/pictures/01_search.ipynb #14f157fe
 def commons_pages(
@@ -242,7 +245,8 @@ def commons_pages(
         if not following: return
 
 # %% ../../nbs/lib/pictures/01_search.ipynb #d7e0df0b
-DDGS_PACKAGES = {"ddgs": {"backend": "duckduckgo"}, "duckduckgo_search": {}} # {package: further arguments for its `images`}
+# {package: further arguments for its `images`}
+DDGS_PACKAGES = {"ddgs": {"backend": "duckduckgo"}, "duckduckgo_search": {}}
 
 def duckduckgo_class() -> tuple: # (class, further arguments for its `images`)
     "The search class of `ddgs` or of its predecessor; raises `Unanswered` where neither is installed"
@@ -256,7 +260,8 @@ def looks_like_refusal(
     error:Exception, # What the package raised
 ) -> bool: # Whether asking again may help
     "Whether DuckDuckGo seems to want a pause"
-    return type(error).__name__ == "RatelimitException" or any(words in str(error) for words in ("No results found", "vqd"))
+    return type(error).__name__ == "RatelimitException" or any(words in str(error)
+                                                               for words in ("No results found", "vqd"))
 
 def refusal_words(
     error:Exception, # What the package raised
@@ -266,10 +271,13 @@ def refusal_words(
     if looks_like_refusal(error): return "gave no results, as it does when it gets too many requests"
     if "timeout" in f"{type(error).__name__} {text}".lower() or "timed out" in text: return "did not answer in time"
     if "dns" in text or "connect" in text: return "could not be reached"
-    if "expecting value" in text: return "sent a web page or a broken answer instead of results" # the error of the parser of JSON
+    # the error of the parser of JSON
+    if "expecting value" in text: return "sent a web page or a broken answer instead of results"
     return f"failed: {type(error).__name__}: {plain_text(str(error), 100)}"
 
 # %% ../../nbs/lib/pictures/01_search.ipynb #aae75c06
+DUCKDUCKGO = "duckduckgo.com" # Its address is known to the package; here it keeps requests apart
+
 def duckduckgo_record(
     item:dict, # One result, as `ddgs` gives it
 ) -> ImageRecord|None: # None where it has no usable address
@@ -280,22 +288,22 @@ def duckduckgo_pages(
     term:str,        # What to look for
     count:int,       # How many photos are wanted
     retry:RetryPolicy, # How polite and how patient to be
-    address:str="duckduckgo.com", # Known to the package; here only to keep requests apart
 ): # One list of records
     "Photos from DuckDuckGo"
     search_class, options = duckduckgo_class()
-    tries = tries_left(address, retry.tries)
+    tries = tries_left(DUCKDUCKGO, retry.tries)
     for number in range(tries):
-        throttle(address, retry.pause * 2**number)
+        throttle(DUCKDUCKGO, retry.pause * 2**number)
         try:
             with warnings.catch_warnings(record=True): # the old package announces its new name at every call
                 search = search_class(timeout=math.ceil(retry.timeouts[1]))
             found = search.images(term, safesearch="on", max_results=count, **options)
             break
-        except Exception as error: # the package scrapes a page: anything may happen, and two packages have two families of errors
+        # the package scrapes a page: anything may happen, and two packages have two families of errors
+        except Exception as error:
             refused = looks_like_refusal(error)
             if refused and number + 1 < tries: continue
-            if refused: _last_refusal[address] = time.monotonic()
+            if refused: _last_refusal[DUCKDUCKGO] = time.monotonic()
             raise Unanswered(refusal_words(error)) from error
     yield [duckduckgo_record(item) for item in found]
 
@@ -329,7 +337,8 @@ def cached_answer(
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         fresh = time.time() - kept["when"] < KEEP_DAYS * 86400
-        return [ImageRecord(**record) for record in kept["records"]][:count] if fresh and kept["count"] >= count else None
+        return [ImageRecord(**record)
+                for record in kept["records"]][:count] if fresh and kept["count"] >= count else None
     except (ValueError, KeyError, TypeError): return None
 
 # %% ../../nbs/lib/pictures/01_search.ipynb #7a52d1c5
@@ -421,13 +430,18 @@ def check_question(
     "Raise `CourseError` where a search makes no sense"
     words = " ".join(term.split()) if isinstance(term, str) else ""
     if not words: raise CourseError(f"A search needs a few words, such as 'robin bird photo', not {term!r}.")
-    if len(words) > LONGEST_TERM: raise CourseError(f"The search term has {len(words)} characters; at most {LONGEST_TERM} are possible.")
+    if len(words) > LONGEST_TERM:
+        raise CourseError(f"The search term has {len(words)} characters; at most {LONGEST_TERM} are possible.")
     if type(max_images) is not int or not 1 <= max_images <= MOST_IMAGES:
-        raise CourseError(f"max_images must be a whole number from 1 to {MOST_IMAGES}, not {max_images!r}. For more photos, search for "
-                          "several terms, such as 'robin in snow' and 'robin on a branch': that gives more variety, too.")
-    if isinstance(providers, str) or not providers: raise CourseError(f"providers must be a list of names, not {providers!r}.")
+        raise CourseError(f"max_images must be a whole number from 1 to {MOST_IMAGES}, not {max_images!r}. For more "
+                          "photos, search for "
+                          "several terms, such as 'robin in snow' and 'robin on a branch': that gives more variety, "
+                          "too.")
+    if isinstance(providers, str) or not providers:
+        raise CourseError(f"providers must be a list of names, not {providers!r}.")
     for name in providers:
-        if name not in PROVIDERS: raise CourseError(f"There is no provider called {name!r}. {did_you_mean(str(name), PROVIDERS)}")
+        if name not in PROVIDERS:
+            raise CourseError(f"There is no provider called {name!r}. {did_you_mean(str(name), PROVIDERS)}")
     return words
 
 # %% ../../nbs/lib/pictures/01_search.ipynb #6f93e1b8
@@ -450,7 +464,8 @@ def nothing_found(
     if all(looked): advice = "Try other or fewer words."
     elif any(looked): advice = "Try other or fewer words, or run this again in some minutes."
     else: advice = "Run this again in some minutes."
-    return CourseError(f"No photos of {term!r} were found: {who_helped(attempts)}. {advice} You can go on without a search: get_data('pets'), "
+    return CourseError(f"No photos of {term!r} were found: {who_helped(attempts)}. {advice} You can go on without a "
+                       "search: get_data('pets'), "
                        "get_data('dogs') and get_data('bears') from course_lib.data.sets are ready sets of photos, and "
                        "COURSE_MODE=quick needs no network at all.")
 
