@@ -1,6 +1,8 @@
 "What lesson 1 exports, at its edges; and what its last full run measured"
 import io
 import statistics
+import subprocess
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +15,12 @@ from course_lib import intro
 from course_lib.lesson.start import Weights
 from course_lib.base.env import CourseError
 from course_lib.lesson.results import load_run
+
+
+def test_a_lesson_does_not_load_the_search_and_the_download():
+    code = "import sys, course_lib.intro; print(sorted(name for name in sys.modules if name.startswith('course_lib.pictures.')))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "['course_lib.pictures.reading']", done.stderr
 
 
 @pytest.fixture(scope="module")
