@@ -18,7 +18,8 @@ from course_lib.lesson.results import load_run
 
 
 def test_a_lesson_does_not_load_the_search_and_the_download():
-    code = "import sys, course_lib.intro; print(sorted(name for name in sys.modules if name.startswith('course_lib.pictures.')))"
+    code = ("import sys, course_lib.intro; "
+            "print(sorted(name for name in sys.modules if name.startswith('course_lib.pictures.')))")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "['course_lib.pictures.reading']", done.stderr
 
