@@ -122,7 +122,7 @@ def test_titanic_words(passengers, column, words):
 
 
 def test_titanic_names_are_invented(passengers):
-    assert len(passengers) > 800 and all(row["Name"] == f"Passenger {row['PassengerId']}" for row in passengers)
+    assert len(passengers) > 500 and all(row["Name"] == f"Passenger {row['PassengerId']}" for row in passengers)
 
 
 @pytest.fixture(scope="module")
