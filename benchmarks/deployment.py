@@ -13,9 +13,10 @@ from PIL import Image
 from timing import ROUNDS, Way, compare, seconds_of
 from torchvision.models import resnet18, squeezenet1_0
 
-from course_lib.apps.bundle import compare_bundles, export_bundle, quantize_bundle
+from course_lib.apps.quantize import compare_bundles, quantize_bundle
+from course_lib.apps.bundle import export_bundle
 from course_lib.base.env import device_name, quiet, seed_everything
-from course_lib.apps.predictor import fit_picture, load_bundle, open_picture
+from course_lib.apps.predictor import resize_picture, load_bundle, open_picture
 
 SIZE = 224
 NETWORKS = {"resnet18": (resnet18, 2.5), "SqueezeNet": (squeezenet1_0, 5.)} # {name: (network, claim for a web picture)}
@@ -78,7 +79,7 @@ def show_parts(
     for name, predictor in predictors.items():
         pixels, opened = predictor.pixels(picture)[None], open_picture(picture, enough=predictor.enough)
         parts = {"decode": partial(open_picture, picture, enough=predictor.enough),
-                 "fit": partial(fit_picture, opened, predictor.size, predictor.method), "network": partial(predictor.run, pixels)}
+                 "fit": partial(resize_picture, opened, predictor.size, predictor.method), "network": partial(predictor.run, pixels)}
         seconds = seconds_of([(part, run, None) for part, run in parts.items()])
         times = "".join(f"{part:>10}{taken*1000:8.2f} ms" for part, taken in zip(parts, seconds, strict=True))
         print(f"  {name:36}{times}")

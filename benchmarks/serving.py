@@ -13,7 +13,8 @@ from PIL import Image
 from timing import ROUNDS, compare
 
 from course_lib.base.env import usable_cores
-from course_lib.apps.served import COLOURS, colour_bundle, make_gradio_app
+from course_lib.apps.parts import COLOUR_CLASSES, colour_bundle
+from course_lib.apps.served import make_gradio_app
 
 CLIENTS, REQUESTS = 50, 4      # the load on the Gradio app: clients at once, requests of each
 CALLERS, PHOTOS = 8, 48        # the load on the server for programs: connections, photos in a round
@@ -125,7 +126,7 @@ def right_answers(
 ) -> dict[str, bytes]: # {label: photo}
     "Photos, and what the predictor says to them without a server"
     said = "import sys; from predictor import load_bundle; print(load_bundle('bundle').predict(sys.stdin.buffer.read()).label)"
-    photos = [photo(colour) for colour in COLOURS]
+    photos = [photo(colour) for colour in COLOUR_CLASSES]
     return {subprocess.run([sys.executable, "-c", said], cwd=folder, input=content, capture_output=True, check=True).stdout.decode().strip(): content
             for content in photos}
 

@@ -3,14 +3,20 @@ import functools
 import json
 import os
 import random
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from course_lib.apps import bundle as module
-from course_lib.apps.bundle import check_place, describe_domain, export_bundle, front_matter, last_layer, load_weights, quantize_bundle, table
+from course_lib.apps.bundle import check_destination, describe_domain, export_bundle, load_weights, open_bundle
+from course_lib.apps.card import front_matter, markdown_table
+from course_lib.apps.onnx_export import last_layer
+from course_lib.apps.parts import colour_bundle
+from course_lib.apps.quantize import quantize_bundle
 from course_lib.base.env import CourseError, quiet
 from course_lib.apps.predictor import Predictor, load_bundle, open_picture
+from killing import every_step
 from PIL import Image, ImageDraw
 from torch import nn
 
@@ -210,7 +216,7 @@ def test_metrics_that_are_given_are_kept(learn, tmp_path, written_once):
 def test_front_matter(licence, lines): assert front_matter(licence).splitlines()[1:-3] == lines
 
 
-def test_a_table_stays_a_table(): assert table({"a\nb": 0.123456}, "Left | Right").splitlines()[2:] == ["| a b | 0.1235 |"]
+def test_a_table_stays_a_table(): assert markdown_table({"a\nb": 0.123456}, "Left | Right").splitlines()[2:] == ["| a b | 0.1235 |"]
 
 
 # What is refused
@@ -315,7 +321,29 @@ def test_a_bundle_is_replaced_on_request_and_only_by_a_whole_one(learn, tmp_path
     assert load_bundle(export_bundle(learn, dest, title="Third", overwrite=True)).title == "Third"
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     (dest/"notes.txt").write_text("mine")
-    with pytest.raises(CourseError, match=r"notes\.txt"): check_place(dest, overwrite=True)
+    with pytest.raises(CourseError, match=r"notes\.txt"): check_destination(dest, overwrite=True)
+
+
+@pytest.mark.parametrize("dies_in", [1, 2])
+def test_killed_at_any_moment_of_a_replacement_there_is_a_bundle_for_the_next_call(tmp_path, monkeypatch, dies_in):
+    "Whether the call after the kill replaces the bundle as well, or dies, too"
+    dest = tmp_path/"place"/"bundle"
+    def put(title):
+        with module.bundle_folder(dest, overwrite=True) as folder: shutil.copytree(colour(title), folder, dirs_exist_ok=True)
+    def colour(title):
+        if not (tmp_path/title).is_dir(): colour_bundle(tmp_path/title, title=title)
+        return tmp_path/title
+    def start():
+        shutil.rmtree(dest.parent, ignore_errors=True)
+        put("First")
+    def look():
+        with pytest.raises(CourseError, match="is a bundle already"), module.bundle_folder(dest, overwrite=False): pass
+        assert open_bundle(dest).title in ("First", "Second")
+        if dies_in == 2: every_step(monkeypatch, lambda: put("Second"), lambda: None, lambda: None)
+        put("Third")
+        assert open_bundle(dest).title == "Third" and os.listdir(dest.parent) == ["bundle"]
+    for title in ("First", "Second", "Third"): colour(title)
+    assert every_step(monkeypatch, lambda: put("Second"), start, look) > 8
 
 
 # Weights

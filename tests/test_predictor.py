@@ -1,7 +1,7 @@
 "Pictures of every kind, good and bad, and bundles that should not be trusted. Neither PyTorch nor fastai is needed."
-import hashlib
 import io
 import json
+import os
 import random
 import shutil
 import struct
@@ -15,40 +15,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from bundles import DESCRIPTIONS, FILES, MODELS, SIZE, VOCAB, WAY, network, with_file, write_bundle
 from course_lib.apps import predictor as module
 from course_lib.apps.predictor import (
-    MOST_FACTS, SERVED_PIXELS, BadBundle, BadPicture, Prediction, check_folder, load_bundle, on_plain, open_picture)
+    MOST_FACTS, SERVED_PIXELS, BadBundle, BadPicture, Prediction, load_bundle, on_plain, open_picture, read_bundle)
 from onnx import TensorProto, helper
 from PIL import Image, ImageDraw, ImageOps
-
-SIZE = (24, 32) # height, width
-VOCAB = ["red", "green", "blue"]
-WAY = {"method": "squish", "pad_mode": "zeros", "size": list(SIZE), "resample": "bilinear", "background": [255, 255, 255]}
-DOMAIN = {"means": [[0.8, 0.2, 0.2], [0.2, 0.8, 0.2], [0.2, 0.2, 0.8]], "scale": [0.15]*3, "threshold": 1.8, "quantile": 0.99}
-
-
-def network(classes=3, size=SIZE, output="probabilities"):
-    "Averages of the three colours are the features; the strongest colour wins"
-    shape = lambda name, *sizes: helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
-    weights = np.eye(3, classes, dtype=np.float32)*20
-    fixed = [helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3]),
-             helper.make_tensor("weights", TensorProto.FLOAT, [3, classes], weights.flatten())]
-    nodes = [helper.make_node("ReduceMean", ["pixels", "axes"], ["features"], keepdims=0),
-             helper.make_node("MatMul", ["features", "weights"], ["scores"]), helper.make_node("Softmax", ["scores"], [output], axis=1)]
-    outputs = [shape(output, "n", classes), shape("features", "n", 3)]
-    graph = helper.make_graph(nodes, "colours", [shape("pixels", "n", 3, *size)], outputs, fixed)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
-
-
-def write_bundle(folder, model=None, **changes):
-    model = model or network()
-    folder.mkdir()
-    (folder/"model.onnx").write_bytes(model)
-    facts = {"format": 1, "title": "Colours", "vocab": VOCAB, "preprocess": WAY, "domain": DOMAIN,
-             "sha256": {"model.onnx": hashlib.sha256(model).hexdigest()}}
-    (folder/"bundle.json").write_text(json.dumps(facts | changes), encoding="utf-8")
-    return folder
-
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory): return write_bundle(tmp_path_factory.mktemp("bundles")/"colours")
@@ -359,42 +331,22 @@ def test_damaged_files_give_an_answer_or_a_message(predictor, kind):
 
 # Bundles
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"format": 2}, "format is 2"), ({"format": None}, "format is None"), ({"vocab": []}, "vocab"), ({"vocab": "abc"}, "vocab"),
-    ({"vocab": ["a", "a", "b"]}, "vocab"), ({"vocab": [1, 2, 3]}, "vocab"), ({"vocab": ["red", "green"]}, "mean for each class"),
-    ({"vocab": ["red", "green"], "domain": None}, "asks for"), ({"preprocess": None}, "preprocess"),
-    ({"preprocess": WAY | {"method": "stretch"}}, "method"), ({"preprocess": WAY | {"pad_mode": "wrap"}}, "pad_mode"),
-    ({"preprocess": WAY | {"size": [24]}}, "size"), ({"preprocess": WAY | {"size": [24, 100_000]}}, "size"),
-    ({"preprocess": WAY | {"size": [24.0, 32]}}, "size"), ({"preprocess": WAY | {"size": [32, 32]}}, "asks for"),
-    ({"preprocess": WAY | {"resample": "nearest"}}, "resample"), ({"preprocess": WAY | {"background": [0, 0, 256]}}, "background"),
-    ({"domain": {}}, "domain"), ({"domain": DOMAIN | {"means": [[0.]]*3}}, "mean for each"), ({"domain": DOMAIN | {"scale": [0, 1, 1]}}, "scale"),
-    ({"domain": DOMAIN | {"scale": [0.15, 0.15, float("inf")]}}, "finite"), ({"domain": DOMAIN | {"scale": [1e-60]*3}}, "positive"),
-    ({"domain": DOMAIN | {"means": [[1e300]*3]*3}}, "finite"), ({"domain": DOMAIN | {"threshold": float("nan")}}, "finite"),
-    ({"domain": DOMAIN | {"threshold": 1e300}}, "finite"), ({"domain": DOMAIN | {"threshold": "3"}}, "numbers"),
-    ({"domain": DOMAIN | {"scale": ["1"]*3}}, "numbers"), ({"title": 5}, "'title' must be text"), ({"title": None}, "'title' must be text"),
-    ({"domain": DOMAIN | {"threshold": "far"}}, "numbers"), ({"domain": {"means": [[0.]*5]*3, "scale": [1.]*5, "threshold": 1.}}, "asks for"),
-    ({"sha256": {}}, "hash"), ({"sha256": {"model.onnx": "0"*64}}, "not the one")])
+@pytest.mark.parametrize(("changes", "words"), DESCRIPTIONS)
 def test_a_description_that_cannot_be_is_refused(tmp_path, changes, words):
     with pytest.raises(BadBundle, match=words): load_bundle(write_bundle(tmp_path/"odd", **changes))
 
 
-@pytest.mark.parametrize(("name", "content", "words"), [
-    ("bundle.json", b"{", "cannot be read"), ("bundle.json", b"\xff\xfe", "cannot be read"), ("bundle.json", b"[]", "must be an object"),
-    ("bundle.json", b"["*100_000, "cannot be read"), ("model.onnx", b"", "not the one"),
-    ("model.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"), ("learner.pkl", b"", "learner.pkl"),
-    ("deep/weights.PTH", b"", "deep/weights.PTH"), ("data.bin", b"", "data.bin")])
+@pytest.mark.parametrize(("name", "content", "words"), FILES)
 def test_files_that_are_not_what_they_should_be(tmp_path, name, content, words):
-    folder = write_bundle(tmp_path/"odd")
-    (folder/name).parent.mkdir(exist_ok=True)
-    (folder/name).write_bytes(content)
-    for use in (load_bundle, check_folder):
+    folder = with_file(tmp_path/"odd", name, content)
+    for use in (load_bundle, read_bundle):
         with pytest.raises(BadBundle, match=words): use(folder)
 
 
 def test_a_description_without_end_is_not_read(tmp_path):
     folder = write_bundle(tmp_path/"long")
     with open(folder/"bundle.json", "ab") as file: file.truncate(MOST_FACTS + 1) # takes no room on the disk
-    for use in (load_bundle, check_folder):
+    for use in (load_bundle, read_bundle):
         with pytest.raises(BadBundle, match=r"16,000,001 bytes, and the most is 16,000,000"): use(folder)
 
 
@@ -450,10 +402,9 @@ def test_no_answer_is_called_certain(chance, words):
     assert Prediction("red", 0, {"red": chance}, False, None).chance == words
 
 
-@pytest.mark.parametrize(("model", "words"), [(b"no network", "cannot be loaded"), (network(output="answers"), "probabilities"),
-                                              (network(classes=4), "asks for"), (network(size=(24, 24)), "asks for")],
-                         ids=["noise", "other outputs", "other classes", "other size"])
-def test_a_model_that_does_not_fit_is_refused(tmp_path, model, words):
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_that_does_not_fit_is_refused(tmp_path, name):
+    model, words = MODELS[name]
     with pytest.raises(BadBundle, match=words): load_bundle(write_bundle(tmp_path/"odd", model))
 
 
@@ -466,7 +417,7 @@ def test_other_files_do_not_matter(bundle, tmp_path):
     copy = tmp_path/"copy"
     shutil.copytree(bundle, copy)
     for name in ("README.md", "model.safetensors", ".gitattributes"): (copy/name).write_bytes(b"something")
-    assert load_bundle(str(copy)).vocab == check_folder(str(copy))["vocab"] == VOCAB
+    assert load_bundle(str(copy)).vocab == read_bundle(str(copy))[0]["vocab"] == VOCAB
 
 
 # Alone
@@ -482,7 +433,31 @@ def test_it_runs_as_a_single_file_without_the_course_and_without_torch(bundle, t
 
 
 def test_reading_the_description_does_not_load_the_runtime(bundle):
-    code = f"import sys; from course_lib.apps.predictor import check_folder; check_folder({str(bundle)!r}); print('onnxruntime' in sys.modules)"
+    code = f"import sys; from course_lib.apps.predictor import read_bundle; read_bundle({str(bundle)!r}); print('onnxruntime' in sys.modules)"
     root = Path(module.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def traces(command, folder):
+    "What a Python program leaves in the folder for temporary files"
+    folder.mkdir()
+    env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | {"TMPDIR": str(folder), "TEMP": str(folder)}
+    done = subprocess.run([sys.executable, "-c", command], cwd=folder.parent, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.parametrize("importing", ["course_lib.apps.predictor", "predictor", "course_lib.apps.quantize"])
+def test_onnx_runtime_reports_nothing(bundle, tmp_path, importing):
+    "It keeps a file about its reports, which it sends where it can. Without our word it writes one; with it, it neither writes nor sends"
+    if not traces("import onnxruntime", tmp_path/"left_alone"): pytest.skip("this ONNX Runtime reports nothing anyway")
+    shutil.copy(module.__file__, tmp_path/"predictor.py")
+    code = f"from {importing} import load_bundle; load_bundle({str(bundle)!r}); import onnxruntime"
+    assert traces(code, tmp_path/"told") == []
+
+
+def test_who_wants_reports_keeps_them(tmp_path):
+    code = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; import course_lib.apps.predictor; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "0", done.stderr

@@ -191,7 +191,7 @@ def test_examples_say_nothing_about_where_they_were_taken(tmp_path, small_runtim
     with Image.open(app/"examples"/"1.jpg") as example: assert (example.size, dict(example.getexif())) == ((400, 800), {})
 
 
-# Made again. The rules for the owner's files are those of every kind of app, and are tested in test_deploy.py
+# Made again. What holds for every kind of app, such as what is refused and what the owner keeps, is tested in test_parts.py
 
 def version(folder): return re.match(r'const APP = \{"version": "(\w+)"', (folder/"sw.js").read_text(encoding="utf-8"))[1]
 
@@ -232,18 +232,6 @@ def test_a_folder_in_use_is_left_alone(tmp_path, small_runtime):
     (folder/"notes.txt").write_text("mine")
     with pytest.raises(CourseError, match="exists and is no app of this course"): make_web_app(bundle, folder, runtime=small_runtime)
     assert names_in(folder) == ["notes.txt"] and (folder/"notes.txt").read_text() == "mine"
-
-
-@pytest.mark.parametrize("change, words", [
-    (lambda bundle: (bundle/"bundle.json").unlink(), "holds no bundle (FileNotFoundError"), (lambda bundle: (bundle/"bundle.json").write_text("{"), "holds no bundle (JSONDecodeError"),
-    (lambda bundle: (bundle/"bundle.json").write_text("[]"), "holds no bundle"), (lambda bundle: (bundle/"bundle.json").write_text('{"format": 1}'), "holds no bundle"),
-    (lambda bundle: (bundle/"model.onnx").unlink(), "not the one that bundle.json names"), (lambda bundle: (bundle/"model.onnx").write_text("x"), "not the one that bundle.json names"),
-])
-def test_what_is_no_bundle_is_named(change, words, tmp_path, small_runtime):
-    bundle = make_bundle(tmp_path/"bundle")
-    change(bundle)
-    with pytest.raises(CourseError, match=re.escape(words)): make_web_app(bundle, tmp_path/"app", runtime=small_runtime)
-    assert not (tmp_path/"app").exists()
 
 
 def test_an_interrupted_build_leaves_nothing(tmp_path, small_runtime, monkeypatch):

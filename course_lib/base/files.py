@@ -129,7 +129,11 @@ def staging_folder(
     finally: shutil.rmtree(folder)
 
 # %% ../../nbs/lib/base/02_files.ipynb #filerep1
-def old_folder(dest:Path) -> Path: return dest.with_name(f".{dest.name}.old") # Where a folder waits while another takes its place
+def old_folder(
+    dest:Path, # A folder that another one shall replace
+) -> Path: # Beside it
+    "Where a folder waits while another takes its place"
+    return dest.with_name(f".{dest.name}.old")
 
 # %% ../../nbs/lib/base/02_files.ipynb #filerep5
 def restore_folder(
@@ -143,10 +147,10 @@ def replace_folder(
     new:Path,  # Complete, and in a `staging_folder` of `dest`
     dest:Path, # Its place
 ):
-    "Put a folder in the place of another; where this is killed, the next call goes on with the old folder or the new one"
+    "Put a folder in the place of another; where this is killed, the next call goes on with one of the two"
     restore_folder(dest)
     old = old_folder(dest)
-    if old.exists(): os.replace(old, new.with_name(f"{new.name}.old")) # a call was killed when the new folder had its place
+    if old.exists(): os.replace(old, new.with_name(f"{new.name}.old")) # a call was killed just before its end
     if os.path.lexists(dest): os.replace(dest, old)
     try: os.replace(new, dest)
     finally: restore_folder(dest)

@@ -1,44 +1,62 @@
-"One call for every kind of app: what it passes on, and what it refuses."
+"What holds for every kind of app: what is refused, in which words, and what an update leaves alone"
 import functools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from course_lib.apps import deploy
-from course_lib.apps import web_app
-from course_lib.apps.folder import MARK
-from course_lib.apps.deploy import make_app
-from course_lib.base.env import CourseError
-from course_lib.apps.served import colour_bundle
+from bundles import broken_bundles
 from PIL import Image
 from small_runtime import pretend_runtime
+
+from course_lib.apps import web_app
+from course_lib.apps.folder import MARK
+from course_lib.apps.parts import colour_bundle
+from course_lib.apps.predictor import BadBundle, load_bundle
+from course_lib.apps.served import make_gradio_app, make_notebook_app
+from course_lib.apps.web_app import make_web_app
+from course_lib.base.env import CourseError
+
+MAKERS = {"gradio": make_gradio_app, "web": make_web_app, "notebook": make_notebook_app}
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory): return colour_bundle(tmp_path_factory.mktemp("model")/"bundle")
 
 
-@pytest.mark.parametrize(("kind", "program"), [("gradio", "app.py"), ("notebook", "app.ipynb")])
-def test_each_kind_makes_its_folder(bundle, tmp_path, kind, program):
-    folder = make_app(bundle, kind=kind, dest=tmp_path/"app", title="A title of one's own")
-    assert folder == tmp_path/"app" and (folder/program).is_file()
-    assert "A title of one" in (folder/"README.md").read_text(encoding="utf-8")
-
-
-def test_the_web_app_gets_its_options(bundle, tmp_path, monkeypatch):
-    asked = []
-    def maker(bundle, dest, *, runtime=None, title=None): asked.append((bundle, dest, runtime, title)); return dest
-    monkeypatch.setitem(deploy.MAKERS, "web", maker)
-    assert make_app(bundle, "web", tmp_path/"page", runtime="here") == tmp_path/"page"
-    assert asked == [(bundle, tmp_path/"page", "here", None)]
-
-
-# Made again into its own folder: the same rules for every kind
-
-@pytest.fixture(params=["gradio", "web", "notebook"])
+@pytest.fixture(params=MAKERS)
 def kind(request): return request.param
 
+
+# What is refused
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    "{folder of a broken bundle: what the predictor says of it}"
+    said = {}
+    for folder in broken_bundles(tmp_path_factory.mktemp("broken")):
+        with pytest.raises(BadBundle) as error: load_bundle(folder)
+        said[folder] = str(error.value)
+    return said
+
+
+def test_what_the_predictor_refuses_becomes_no_app_and_the_words_are_the_same(kind, refused, tmp_path):
+    assert len(refused) > 50
+    for folder, words in refused.items():
+        with pytest.raises(CourseError) as error: MAKERS[kind](folder, tmp_path/"app")
+        assert str(error.value) == words
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_somebody_elses_folder_is_refused(kind, bundle, tmp_path):
+    (tmp_path/"thesis").mkdir()
+    (tmp_path/"thesis"/"chapter.txt").write_text("long work")
+    with pytest.raises(CourseError, match="exists and is"): MAKERS[kind](bundle, tmp_path/"thesis")
+    assert [path.name for path in tmp_path.rglob("*")] == ["thesis", "chapter.txt"]
+
+
+# Made again into its own folder
 
 draw_icon_once = functools.cache(web_app.draw_icon) # it takes half a second, and the icon is not what is tested here
 
@@ -49,9 +67,9 @@ def make(bundle, tmp_path, monkeypatch):
     runtime, pictures = pretend_runtime(tmp_path/"runtime", monkeypatch), [tmp_path/f"{colour}.png" for colour in ("red", "green", "blue")]
     for path in pictures: Image.new("RGB", (90, 60), path.stem).save(path)
     monkeypatch.setattr(web_app, "draw_icon", draw_icon_once)
-    def maker(kind, name, title="First", examples=1):
+    def maker(kind, name, title="First", examples=1, model=bundle):
         options = {"runtime": runtime} if kind == "web" else {}
-        return make_app(bundle, kind, tmp_path/name, title=title, examples=pictures[:examples], **options)
+        return MAKERS[kind](model, tmp_path/name, title=title, examples=pictures[:examples], **options)
     return maker
 
 
@@ -100,10 +118,12 @@ def test_an_interrupted_update_goes_on_when_it_is_repeated(kind, make, monkeypat
     app, second = make(kind, "app", examples=3), contents(make(kind, "second", "Second", examples=2))
     (app/"notes.txt").write_bytes(b"mine")
     first, replace, done = contents(app), os.replace, []
-    def counted(*places):
-        if len(done) == steps: raise KeyboardInterrupt
-        done.append(places)
-        return replace(*places)
+    def counted(source, target):
+        "Counts what reaches the app; files are written into a folder beside it first"
+        if app in Path(target).parents:
+            if len(done) == steps: raise KeyboardInterrupt
+            done.append(target)
+        return replace(source, target)
     with monkeypatch.context() as broken:
         broken.setattr(os, "replace", counted)
         with pytest.raises(KeyboardInterrupt): make(kind, "app", "Second", examples=2)
@@ -132,36 +152,18 @@ def test_an_app_of_another_kind_takes_the_place_of_an_unchanged_one(kind, make):
     assert not [path for path in app.rglob("*") if path.is_dir() and not any(path.iterdir())]
 
 
-# What is refused
+# Titles
 
-@pytest.mark.parametrize(("kind", "hint"), [("gradoi", "'gradio'"), ("Web", "'web'"), ("streamlit", "Known names: gradio, web, notebook"),
-                                            (None, "Known names")])
-def test_an_unknown_kind_is_named(bundle, tmp_path, kind, hint):
-    with pytest.raises(CourseError, match=hint): make_app(bundle, kind, tmp_path/"app")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("kind", ["gradio", "web", "notebook"])
-def test_an_unknown_option_is_named_before_anything_is_written(bundle, tmp_path, kind):
-    with pytest.raises(CourseError, match="Did you mean 'title'"): make_app(bundle, kind, tmp_path/"app", titel="Bears")
-    assert list(tmp_path.iterdir()) == []
+def test_an_app_without_a_title_gets_one(kind, make, tmp_path):
+    colour_bundle(tmp_path/"untitled", title="")
+    app = make(kind, "app", title=None, model=tmp_path/"untitled")
+    assert "# Picture classifier" in (app/"README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("kind", ["gradio", "web", "notebook"])
-def test_what_is_no_bundle_and_what_is_somebody_elses_is_refused(bundle, tmp_path, kind):
-    (tmp_path/"thesis").mkdir()
-    (tmp_path/"thesis"/"chapter.txt").write_text("long work")
-    with pytest.raises(CourseError, match="bundle"): make_app(tmp_path/"thesis", kind, tmp_path/"app")
-    with pytest.raises(CourseError, match="exists and is"): make_app(bundle, kind, tmp_path/"thesis")
-    assert [path.name for path in tmp_path.rglob("*")] == ["thesis", "chapter.txt"]
+# Nothing heavy for those who only make an app
 
-
-def test_importing_it_loads_neither_torch_nor_gradio():
+def test_importing_the_makers_loads_neither_torch_nor_gradio():
     heavy = ("torch", "fastai", "gradio", "onnxruntime", "jupyterlab")
-    code = f"import sys; from course_lib.apps import deploy; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys; from course_lib.apps import served, web_app; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() in ("[]", "['onnxruntime']"), done.stdout + done.stderr
-
-
-def test_it_exports_what_the_lesson_uses():
-    assert {"make_app", "export_bundle", "load_bundle"} <= set(deploy.__all__)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
