@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fastai.vision.all import Learner, RandTransform, TensorImage, get_image_files
+from fastai.vision.all import RandTransform, TensorImage, get_image_files
 from PIL import Image, ImageFilter
 
 from .base.env import CourseError, did_you_mean
