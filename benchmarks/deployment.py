@@ -81,12 +81,8 @@ def show_parts(
     for name, predictor in predictors.items():
         pixels, opened = predictor.pixels(picture)[None], open_picture(picture, enough=predictor.enough)
         parts = {"decode": partial(open_picture, picture, enough=predictor.enough),
-<<<<<<< HEAD
                  "fit": partial(resize_picture, opened, predictor.size, predictor.method),
                  "network": partial(predictor.run, pixels)}
-=======
-                 "fit": partial(resize_picture, opened, predictor.size, predictor.method), "network": partial(predictor.run, pixels)}
->>>>>>> h-apps
         seconds = seconds_of([(part, run, None) for part, run in parts.items()])
         times = "".join(f"{part:>10}{taken*1000:8.2f} ms" for part, taken in zip(parts, seconds, strict=True))
         print(f"  {name:36}{times}")

@@ -130,17 +130,11 @@ def right_answers(
     folder:Path, # Of the app
 ) -> dict[str, bytes]: # {label: photo}
     "Photos, and what the predictor says to them without a server"
-<<<<<<< HEAD
     said = ("import sys; from predictor import load_bundle; "
             "print(load_bundle('bundle').predict(sys.stdin.buffer.read()).label)")
     photos = [photo(colour) for colour in COLOUR_CLASSES]
     return {subprocess.run([sys.executable, "-c", said], cwd=folder, input=content, capture_output=True,
                            check=True).stdout.decode().strip(): content
-=======
-    said = "import sys; from predictor import load_bundle; print(load_bundle('bundle').predict(sys.stdin.buffer.read()).label)"
-    photos = [photo(colour) for colour in COLOUR_CLASSES]
-    return {subprocess.run([sys.executable, "-c", said], cwd=folder, input=content, capture_output=True, check=True).stdout.decode().strip(): content
->>>>>>> h-apps
             for content in photos}
 
 def main() -> int: # Exit status: 0 where no request was lost or answered wrongly

@@ -235,12 +235,8 @@ def test_metrics_that_are_given_are_kept(learn, tmp_path, written_once):
 def test_front_matter(licence, lines): assert front_matter(licence).splitlines()[1:-3] == lines
 
 
-<<<<<<< HEAD
 def test_a_table_stays_a_table():
     assert markdown_table({"a\nb": 0.123456}, "Left | Right").splitlines()[2:] == ["| a b | 0.1235 |"]
-=======
-def test_a_table_stays_a_table(): assert markdown_table({"a\nb": 0.123456}, "Left | Right").splitlines()[2:] == ["| a b | 0.1235 |"]
->>>>>>> h-apps
 
 
 # What is refused
@@ -361,12 +357,8 @@ def test_killed_at_any_moment_of_a_replacement_there_is_a_bundle_for_the_next_ca
     "Whether the call after the kill replaces the bundle as well, or dies, too"
     dest = tmp_path/"place"/"bundle"
     def put(title):
-<<<<<<< HEAD
         with module.bundle_folder(dest, overwrite=True) as folder:
             shutil.copytree(colour(title), folder, dirs_exist_ok=True)
-=======
-        with module.bundle_folder(dest, overwrite=True) as folder: shutil.copytree(colour(title), folder, dirs_exist_ok=True)
->>>>>>> h-apps
     def colour(title):
         if not (tmp_path/title).is_dir(): colour_bundle(tmp_path/title, title=title)
         return tmp_path/title

@@ -216,11 +216,7 @@ def test_examples_say_nothing_about_where_they_were_taken(tmp_path, small_runtim
         assert (example.size, dict(example.getexif())) == ((400, 800), {})
 
 
-<<<<<<< HEAD
 # Made again. What holds for every kind of app, such as what is refused and what the owner keeps, is in test_parts.py
-=======
-# Made again. What holds for every kind of app, such as what is refused and what the owner keeps, is tested in test_parts.py
->>>>>>> h-apps
 
 def version(folder):
     return re.match(r'const APP = \{"version": "(\w+)"', (folder/"sw.js").read_text(encoding="utf-8"))[1]
