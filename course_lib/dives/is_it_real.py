@@ -14,20 +14,20 @@ def chance_slopes(
     cities:int,             # Measured in each study
     studies:int=2000,       # How often to repeat the study
     true_slope:float=0.,    # What R really changes by for each degree
-    # Cities of a region share four fifths of the variance of weather and luck; 0: nothing is shared
-    regions:int=0,
+    regions:int=0,          # Cities of a region share 4/5 of the variance of weather and luck; 0: nothing shared
+    spread:float=0.5,       # Standard deviation of R around its line
     seed:int=42,            # Of the random numbers
 ): # Slopes that the studies find, and their p-values, shape (studies,) each
-    "Fit a line in each of many studies of a world that we know: temperatures 5 ± 9 degrees, R 2 ± 0.5 around its line"
+    "Fit a line in each of many studies of a world that we know: temperatures 5 ± 9 degrees, R 2 ± `spread`"
     rng = np.random.default_rng(seed)
     def luck():
         own = rng.normal(size=(studies, cities))
         if not regions: return own
         return 0.2**0.5*own + 0.8**0.5*rng.normal(size=(studies, regions))[:, np.arange(cities)%regions]
     x = 5 + 9*luck()
-    y = 2 + true_slope*x + 0.5*luck()
+    y = 2 + true_slope*x + spread*luck()
     dx = x - x.mean(1, keepdims=True)
     slope = (dx*y).sum(1)/(dx**2).sum(1)
     rest = y - y.mean(1, keepdims=True) - slope[:, None]*dx
-    error = np.sqrt((rest**2).sum(1)/(cities - 2)/(dx**2).sum(1))
+    error = np.sqrt((rest**2).sum(1)/(cities - 2)/(dx**2).sum(1)) # by how much a slope usually misses
     return slope, 2*stats.t.sf(np.abs(slope/error), cities - 2)
