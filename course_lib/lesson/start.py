@@ -51,7 +51,7 @@ def expected_cost(
     minutes = info.full_minutes_gpu if on_gpu else info.full_minutes_cpu
     size = sum(source.bytes_to_download for name in info.datasets if (source := find(name)))
     download = f"{size_words(size)} to download" if size else "nothing to download"
-    return f"about {minutes} minutes; {download}"
+    return f"about {minutes} minute{'s'*(minutes != 1)}; {download}"
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #0f32c6dd
 def source_words(
