@@ -1,6 +1,8 @@
-"""How fast served apps are: start-up, one worker process against two, and a Gradio app under many clients. All on this machine, which
-plays the clients too, so that the rates are lower bounds. `python benchmarks/serving.py [BUNDLE]`; without a bundle a tiny network
-stands in, and decoding the photo is nearly all the work. Exit status 1 where a request was lost or answered wrongly."""
+"""How fast served apps are: start-up, one worker process against two, and a Gradio app under many clients.
+
+All on this machine, which plays the clients too, so that the rates are lower bounds.
+`python benchmarks/serving.py [BUNDLE]`; without a bundle a tiny network stands in, and decoding the photo is nearly all
+the work. Exit status 1 where a request was lost or answered wrongly."""
 import io, json, os, socket, subprocess, sys, tempfile, time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -128,7 +130,8 @@ def right_answers(
     folder:Path, # Of the app
 ) -> dict[str, bytes]: # {label: photo}
     "Photos, and what the predictor says to them without a server"
-    said = "import sys; from predictor import load_bundle; print(load_bundle('bundle').predict(sys.stdin.buffer.read()).label)"
+    said = ("import sys; from predictor import load_bundle; "
+            "print(load_bundle('bundle').predict(sys.stdin.buffer.read()).label)")
     photos = [photo(colour) for colour in COLOUR_CLASSES]
     return {subprocess.run([sys.executable, "-c", said], cwd=folder, input=content, capture_output=True,
                            check=True).stdout.decode().strip(): content

@@ -23,6 +23,7 @@ def compare(
     seconds = seconds_of(ways)
     ratios = [seconds[0]/taken for taken in seconds]
     for (name, _, least), taken, ratio in zip(ways, seconds, ratios, strict=True):
-        claim = "" if least is None else f"   claim: at least {least:g}x, {'holds' if ratio >= least else 'DOES NOT HOLD'}"
+        claim = "" if least is None else (f"   claim: at least {least:g}x, "
+                                          f"{'holds' if ratio >= least else 'DOES NOT HOLD'}")
         print(f"{name:46}{taken*1000:10.3f} ms{ratio:9.1f}x{claim}")
     return all(least is None or ratio >= least for (_, _, least), ratio in zip(ways, ratios, strict=True))

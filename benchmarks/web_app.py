@@ -1,7 +1,7 @@
 """How long a visitor of the web app waits for the first answer, and how far its answers are from Python's.
 
-Run `python benchmarks/web_app.py BUNDLE PICTURE...` with a folder that `export_bundle` wrote and some pictures, 50 or more. It needs
-Chromium, and exits with 1 where an answer differs.
+Run `python benchmarks/web_app.py BUNDLE PICTURE...` with a folder that `export_bundle` wrote and some pictures, 50 or
+more. It needs Chromium, and exits with 1 where an answer differs.
 """
 import sys, tempfile, time
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""What the house network gives without training a layer of it, and when fine-tuning pays: errors over folds, on photographs of pets and bears.
+"""What the house network gives without training a layer of it, and when fine-tuning pays.
 
-Run `python benchmarks/weights.py`, with the data sets `pets` (or its part) and `bears` in reach; `--quick` leaves the fine-tuning out.
-About a quarter of an hour on two cores, of which most is fine-tuning. Times are compared in one run and not asserted.
+Errors are over folds, on photographs of pets and bears. Run `python benchmarks/weights.py`, with the data sets `pets`
+(or its part) and `bears` in reach; `--quick` leaves the fine-tuning out. About a quarter of an hour on two cores, of
+which most is fine-tuning. Times are compared in one run and not asserted.
 """
 import sys, time
 
@@ -71,7 +72,8 @@ def linear_errors(words, files, labels):
     "A linear model on frozen features, five folds for each seed"
     began = time.perf_counter()
     feats = frozen_features(pretrained(NETWORK), files)
-    print(f"{words}: {len(files)} photographs, features in {time.perf_counter() - began:.1f} s (0 where they were kept)")
+    print(f"{words}: {len(files)} photographs, "
+          f"features in {time.perf_counter() - began:.1f} s (0 where they were kept)")
     for name, model in LINEAR.items():
         began = time.perf_counter()
         errors = [1 - cross_val_score(model, feats, labels,

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHIFTS', 'STEPS', 'break_files', 'number_files', 'set_aside', 'swap_labels', 'resize_costs', 'LampLight',
-           'train_pictures', 'held_out_probabilities', 'suspects', 'chosen_by', 'changed_versions', 'free_port',
-           'wait_for', 'median_times', 'bookshop', 'expected_costs', 'shifted', 'plausible_error', 'simulate_rollout',
+           'held_out_probabilities', 'suspects', 'chosen_by', 'changed_versions', 'free_port', 'wait_for',
+           'median_times', 'bookshop', 'expected_costs', 'shifted', 'plausible_error', 'simulate_rollout',
            'simulate_shelf']
 
 # %% ../nbs/02_deployment.ipynb #exported-imports
@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fastai.vision.all import (
-    BnFreeze, DataLoaders, Learner, RandTransform, TensorImage, error_rate, get_image_files, vision_learner)
+from fastai.vision.all import RandTransform, TensorImage, get_image_files
 from PIL import Image, ImageFilter
 
 from .base.env import CourseError, did_you_mean
@@ -102,20 +101,6 @@ class LampLight(RandTransform):
         pictures = batch[0] if isinstance(batch, tuple) else batch
         self.factors = 1 + self.strength*(2*torch.rand(len(pictures), 3, 1, 1, device=pictures.device) - 1)
     def encodes(self, x:TensorImage): return (x*self.factors).clamp(0, 1)
-
-# %% ../nbs/02_deployment.ipynb #picture-learner
-def train_pictures(
-    dls:DataLoaders, # Pictures and their classes
-    arch,            # From `lesson.pretrained`
-    epochs:int=4,    # Passes over the pictures
-    log:bool=False,  # Show the table of epochs
-) -> Learner: # Trained
-    "A pretrained network with a new last part, which alone is trained"
-    learn = vision_learner(dls, arch, metrics=error_rate, train_bn=False, cbs=BnFreeze)
-    if log: learn.fit_one_cycle(epochs)
-    else:
-        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs)
-    return learn
 
 # %% ../nbs/02_deployment.ipynb #held-out
 def held_out_probabilities(

@@ -67,7 +67,9 @@ class Page:
 
     def wait_for(self, expression, seconds=60):
         "The value of an expression, or True for an element, once there is one; fails after `seconds`"
-        end, asked = time.monotonic() + seconds, f"(async () => {{ const value = await ({expression}); return value instanceof Node || value; }})()"
+        end = time.monotonic() + seconds
+        asked = (f"(async () => {{ const value = await ({expression}); "
+                 "return value instanceof Node || value; })()")
         while True:
             try: value, reason = self.evaluate(asked), ""
             except AssertionError as error: value, reason = None, str(error) # The page may be changing just now
@@ -105,13 +107,17 @@ class Page:
     def press(self, key):
         "Press and release a key: a letter or digit, or one of KEYS"
         code, text = KEYS.get(key, (ord(key.upper()[0]), key))
-        name = key if key in KEYS and key != " " else "Space" if key == " " else f"Key{key.upper()}" if key.isalpha() else f"Digit{key}"
+        if key == " ": name = "Space"
+        elif key in KEYS: name = key
+        else: name = f"Key{key.upper()}" if key.isalpha() else f"Digit{key}"
         for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
             typed = {"text": text} if kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=name, windowsVirtualKeyCode=code, **typed)
 
     def to_the_top(self):
-        "Begin where a visitor begins: the next Tab goes to the first thing on the page. Browsers differ in where it goes otherwise"
+        """Begin where a visitor begins: the next Tab goes to the first thing on the page.
+
+        Browsers differ in where it goes otherwise."""
         self.evaluate("(body => { body.tabIndex = -1; body.focus({preventScroll: true}); "
                       "body.removeAttribute('tabindex'); })(document.body)")
 
@@ -169,7 +175,7 @@ def served(folder):
 
 @cache
 def usable(program):
-    "Whether a browser starts and is no snap, which sees neither profiles nor pictures in the folder for temporary files"
+    "Whether a browser starts and is no snap, which sees no profiles or pictures in the folder for temporary files"
     said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
     return said.returncode == 0 and not said.stdout.split()[-1:] == ["snap"]
 

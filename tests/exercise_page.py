@@ -22,7 +22,9 @@ def statements(source):
     return {squeeze(line) for line in lines if line and not line.startswith(("def ", "class ", "for ", "if "))}
 
 class Page:
-    "The page of solutions of a lesson such as '04_mnist', the checks that its module exports, and the cases in `exercises_04_mnist`"
+    """The page of solutions of a lesson such as '04_mnist'.
+
+    With it the checks that the lesson's module exports, and the cases in `exercises_04_mnist`."""
     def __init__(self, lesson):
         self.lesson, self.cases = lesson, import_module(f"exercises_{lesson}")
         self.module = import_module(f"course_lib.exercises.{lesson.partition('_')[2]}")
@@ -43,7 +45,9 @@ class Page:
     def mistake(self, cell): return self.run(self.mistakes[cell], f"mistake-{cell}")[cell.partition("-")[0]]
 
     def written(self, name, body):
-        "A learner's function with this body, under the exercise's own signature; of a class, the body of `__init__` and what follows it"
+        """A learner's function with this body, under the exercise's own signature.
+
+        Of a class, the body of `__init__` and what follows it."""
         exercise = self.exercises[name]
         source = f"def {exercise.form}:\n    {body}\n"
         if exercise.methods:

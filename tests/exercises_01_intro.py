@@ -36,7 +36,8 @@ CAUSES = {
     "chance_of_slope-together": "were shuffled together",
 }
 
-GUESS = "guess = max(set(train_labels), key=train_labels.count); wrong = len(valid_labels) - valid_labels.count(guess)\n    "
+GUESS = "guess = max(set(train_labels), key=train_labels.count); " \
+        "wrong = len(valid_labels) - valid_labels.count(guess)\n    "
 MATCH = "found = re.fullmatch('([A-Za-z]+(?:_[A-Za-z]+)*)_([0-9]+)[.]jpg', name)\n    " \
         "if not found: raise ValueError(name)\n    kind = 'cat' if name[0].isupper() else 'dog'\n    "
 SHARE = "share = torch.sigmoid(acts)\n    "
@@ -45,9 +46,12 @@ SEARCH = "best = performance(weights); first = last = best; start = weights\n   
 KEEP = "weights, best = tried, reached\n    return weights, best"
 TABLE = "table = pd.DataFrame({'group': groups, 'shown': shown, 'bought': bought})\n    " \
         "rates = table.groupby(['group', 'shown'])['bought'].mean().unstack()\n    "
-STOP = "keep = 0\n    for epoch, loss in enumerate(valid_losses):\n        if loss < valid_losses[keep]: keep = epoch\n        "
-DRAW = "names = sorted(set(groups)); random.Random(seed).shuffle(names); aside = names[:round(share*len(names))]\n    " \
-       "train = [i for i, g in enumerate(groups) if g not in aside]; valid = [i for i, g in enumerate(groups) if g in aside]\n    "
+STOP = "keep = 0\n    for epoch, loss in enumerate(valid_losses):\n        " \
+       "if loss < valid_losses[keep]: keep = epoch\n        "
+DRAW = "names = sorted(set(groups)); random.Random(seed).shuffle(names); " \
+       "aside = names[:round(share*len(names))]\n    " \
+       "train = [i for i, g in enumerate(groups) if g not in aside]; " \
+       "valid = [i for i, g in enumerate(groups) if g in aside]\n    "
 BOTH = "seen = torch.cat([train, train.flip(2)]); same = (seen[None] == valid[:, None]).flatten(2)\n    "
 PIECES = "n = len(sound)//window; pieces = sound[:n*window].reshape(n, window)\n    "
 SLOPES = "orders = [torch.tensor(order) for order in itertools.permutations(y.tolist())]\n    " \

@@ -36,7 +36,8 @@ CAUSES = {
 }
 
 FIT = "shown = size if method == 'squish' else [(min if method == 'crop' else max)(size)]*2\n    " \
-      "left, top = (size[0]-shown[0])/2, (size[1]-shown[1])/2\n    across, down = (x-left)/shown[0]*side, (y-top)/shown[1]*side\n    "
+      "left, top = (size[0]-shown[0])/2, (size[1]-shown[1])/2\n    " \
+      "across, down = (x-left)/shown[0]*side, (y-top)/shown[1]*side\n    "
 BOX = "side = rng.uniform(min_scale, 1)**.5; w, h = int(side*size[0])+1, int(side*size[1])+1\n    " \
       "w, h = min(w, size[0]), min(h, size[1]); x, y = rng.randint(0, size[0]-w), rng.randint(0, size[1]-h)\n    "
 LOSS = "losses = -probabilities[range(len(targets)), targets].log()\n    "
@@ -113,12 +114,12 @@ MORE = [
      f"{PICKLE}return sorted(n for n in {{*sha, *hashes}} if is_pickle(n) or n not in sha or n not in hashes)",
      "does not have the hash"),
     ("unsafe_files",
-     PICKLE.replace(".lower()",
-                    "") + "return sorted(n for n in {*sha, *hashes} if is_pickle(n) or sha.get(n) != hashes.get(n))",
+     PICKLE.replace(".lower()", "") +
+     "return sorted(n for n in {*sha, *hashes} if is_pickle(n) or sha.get(n) != hashes.get(n))",
      "in capital letters"),
     ("unsafe_files",
-     PICKLE.replace("rglob",
-                    "glob") + "return sorted(n for n in {*sha, *hashes} if is_pickle(n) or sha.get(n) != hashes.get(n))",
+     PICKLE.replace("rglob", "glob") +
+     "return sorted(n for n in {*sha, *hashes} if is_pickle(n) or sha.get(n) != hashes.get(n))",
      "`extra/README.md` was named. It is as it was announced"),
     ("unsafe_files", f"{PICKLE}return {{n for n in {{*sha, *hashes}} if is_pickle(n) or sha.get(n) != hashes.get(n)}}",
      "wanted a list of names"),
@@ -179,7 +180,8 @@ OTHERS = [
     ("unsafe_files",
      f"{PICKLE}return sorted(n for n in {{*sha, *hashes}} if is_pickle(n) or sha.get(n) != hashes.get(n))"),
     ("unsafe_files",
-     f"{PICKLE}return sorted({{n for n in sha if is_pickle(n) or sha[n] != hashes.get(n)}} | (set(hashes) - set(sha)))"),
+     f"{PICKLE}return sorted({{n for n in sha if is_pickle(n) or sha[n] != hashes.get(n)}} | "
+     "(set(hashes) - set(sha)))"),
     ("workers_needed", f"{WORK}return math.ceil(work/busy)"),
     ("workers_needed",
      "workers = 1\n    while workers*busy < per_second*milliseconds/1000: workers += 1\n    return "

@@ -38,8 +38,10 @@ CAUSES = {
 
 POWERS = "range(len(coefficients)-1, -1, -1)"
 STEP = "loss = loss_func(*params); loss.backward()\n    for p in params: "
-WATCH = "params, losses = start.clone().requires_grad_(), []\n    for _ in range(steps + 1):\n        loss = loss_func(params); "
-STOP = "\n        if not loss <= 10*losses[0]: return losses, True\n        slope, = torch.autograd.grad(loss, params); params.data "
+WATCH = "params, losses = start.clone().requires_grad_(), []\n    " \
+        "for _ in range(steps + 1):\n        loss = loss_func(params); "
+STOP = "\n        if not loss <= 10*losses[0]: return losses, True\n        " \
+       "slope, = torch.autograd.grad(loss, params); params.data "
 JOIN = "together = accuracy.merge(speed, on=['model', 'size']); "
 FAST = "fast = table[table['images_per_second'] >= least_speed]; "
 
@@ -209,8 +211,9 @@ OTHERS = [
     ("vee", "return torch.tensor([[1., -1.], [-centre, centre]])*steepness"),
     ("matmul_sums", "return (a[:, None]*b.T).sum(-1)"),
     ("matmul_sums", "return (a.unsqueeze(2)*b.unsqueeze(0)).sum(dim=1)"),
-    ("dummies", "for word in words:\n        if word not in names: raise ValueError(f'{word} is unknown')\n"
-                "    return F.one_hot(torch.tensor([names.index(word) for word in words]), len(names))[:, :-1].float()"),
+    ("dummies",
+     "for word in words:\n        if word not in names: raise ValueError(f'{word} is unknown')\n"
+     "    return F.one_hot(torch.tensor([names.index(word) for word in words]), len(names))[:, :-1].float()"),
     ("dummies",
      "return torch.eye(len(names))[[names.index(word) for word in words], :-1]"), # whose ValueError names the word
     ("dummies", "found = pd.Series(words)\n"
@@ -220,7 +223,8 @@ OTHERS = [
     ("log_scale", "return (values+1).log2()/(values.max()+1).log2().clamp(min=1e-9)"),
     ("log_scale", "return torch.nan_to_num((values+1).log10()/(values.max()+1).log10())"),
     ("join_results",
-     "together = pd.merge(speed, accuracy)\n    return together, len(accuracy)-len(together) + len(speed)-len(together)"),
+     "together = pd.merge(speed, accuracy)\n"
+     "    return together, len(accuracy)-len(together) + len(speed)-len(together)"),
     ("join_results",
      "both = accuracy.merge(speed, how='outer', indicator=True)\n    paired = both['_merge'] == 'both'\n"
                      "    return both[paired], (~paired).sum()"),

@@ -37,12 +37,15 @@ FAR = "(images[:, None]-means[None])"
 HITS = "(logits.argmax(1) == targets)"
 START = "self.params, self.lr, self.momentum = list(params), lr, momentum\n        " \
         "self.velocities = [torch.zeros_like(p) for p in self.params]\n    "
-MOVE = "def step(self):\n        for p, v in zip(self.params, self.velocities):\n            if p.grad is None: continue\n            "
+MOVE = "def step(self):\n        for p, v in zip(self.params, self.velocities):\n            " \
+       "if p.grad is None: continue\n            "
 ZERO = "\n    def zero_grad(self):\n        for p in self.params: p.grad = None"
 SLIDE = "image = F.pad(image, [padding]*4); (h, w), (r, c) = image.shape, kernel.shape\n    " \
         "down, across = range(0, h-r+1, stride), range(0, w-c+1, stride)\n    "
-SUMS = "return torch.stack([(image[i:i+r, j:j+c]*kernel).sum() for i in down for j in across]).view(len(down), len(across))"
-AXES = "axes = [i for i in range(x.ndim) if i != 1]; shape = [1, -1] + [1]*(x.ndim-2); g, b = gamma.view(shape), beta.view(shape)\n    " \
+SUMS = "return torch.stack([(image[i:i+r, j:j+c]*kernel).sum() for i in down for j in across])" \
+       ".view(len(down), len(across))"
+AXES = "axes = [i for i in range(x.ndim) if i != 1]; shape = [1, -1] + [1]*(x.ndim-2); " \
+       "g, b = gamma.view(shape), beta.view(shape)\n    " \
        "mean, var = x.mean(axes, keepdim=True), x.var(axes, correction=0, keepdim=True)\n    "
 LOSS, CLEAN = "loss = loss_fn(params); loss.backward(); ", "params.grad = None; return loss.item()"
 

@@ -12,7 +12,9 @@ class Killed(BaseException):
 
 @contextmanager
 def killed_after(monkeypatch, steps):
-    "Let so many file operations through; then every further one fails, those of `finally` too. Gives the list of those that were asked for"
+    """Let so many file operations through; then every further one fails, those of `finally` too.
+
+    Gives the list of those that were asked for."""
     asked = []
     def counted(work):
         def step(*args, **options):
@@ -26,7 +28,9 @@ def killed_after(monkeypatch, steps):
 
 
 def every_step(monkeypatch, work, before, after):
-    "Kill `work` at each of its file operations in turn, with `before` ahead of it and `after` behind it; how many there were"
+    """Kill `work` at each of its file operations in turn, with `before` ahead of it and `after` behind it.
+
+    Gives how many there were."""
     for steps in range(100):
         before()
         with killed_after(monkeypatch, steps) as asked:

@@ -1,4 +1,4 @@
-"A web server with every fault a picture server can have, and search services that say what they are told to; loopback only"
+"A web server with every fault a picture server can have, and search services that say what they are told; on loopback"
 import io
 import json
 import random

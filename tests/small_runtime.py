@@ -1,4 +1,4 @@
-"A pretended ONNX Runtime Web: two small files that the web app takes for the real ones, where no browser is to run them"
+"A pretended ONNX Runtime Web: two small files that the web app takes for the real ones, where no browser runs them"
 import hashlib
 
 from course_lib.apps import web_app

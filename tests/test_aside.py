@@ -323,6 +323,7 @@ HOSTILE = {
     "number is a text": GOOD | {"number": "1"}, "number is true": GOOD | {"number": True},
     "unknown state": GOOD | {"state": "ready"}, "state is a list": GOOD | {"state": []},
     "when is a number": GOOD | {"when": 1}, "a field too many": GOOD | {"more": 1},
+    "a reject and an apply": GOOD | {"moves": [GOOD["moves"][0], GOOD["moves"][0] | {"decision": "delete"}]},
     "a field too few": {"number": 1}, "a list": [], "a number": 7, "null": None}
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)

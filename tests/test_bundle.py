@@ -131,7 +131,9 @@ def written_once(monkeypatch):
 
 @pytest.mark.parametrize("name", RESIZES)
 def test_answers_are_those_of_the_learner(name, pictures, tmp_path):
-    "fastai neither turns pictures nor puts them on white; given the picture that the predictor opened, it has to say the same"
+    """fastai neither turns pictures nor puts them on white.
+
+    Given the picture that the predictor opened, it has to say the same."""
     batch_tfms = [*aug_transforms(), Normalize.from_stats(*imagenet_stats)] if "pad" in name else []
     learn = learner(load(pictures, RESIZES[name], batch_tfms))
     predictor = load_bundle(export_bundle(learn, tmp_path/"bundle"), threads=1)

@@ -680,7 +680,8 @@ def test_a_loss_without_activation(fastai, root):
     from torch import nn
     cleaner = Cleaner(learner(fastai, block(fastai).dataloaders(sorted(root.rglob("*.png")), bs=4, num_workers=0),
                               nn.CrossEntropyLoss()))
-    assert len(cleaner.view()) == len(sorted(root.rglob("*.png"))) and all(1/3 < row.probability <= 1 for row in cleaner.view())
+    assert len(cleaner.view()) == len(sorted(root.rglob("*.png")))
+    assert all(1/3 < row.probability <= 1 for row in cleaner.view())
 
 
 def several_labels(fastai, root):

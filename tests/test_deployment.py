@@ -153,21 +153,6 @@ def test_lamp_light_stays_between_black_and_white():
 
 # A first model, and what it suspects
 
-@pytest.mark.parametrize("log", [False, True])
-def test_a_network_learns_plain_colours_and_says_no_more_than_asked(tmp_path, home, capsys, log):
-    from fastai.vision.all import ImageDataLoaders, Resize
-
-    from course_lib.data.weights import pretrained
-    photos = write_photos(tmp_path/"photos", size=(32, 32))
-    dls = ImageDataLoaders.from_folder(photos, valid_pct=0.3, seed=1, bs=7, item_tfms=Resize(32), num_workers=0)
-    torch.manual_seed(0)
-    learn = deployment.train_pictures(dls, pretrained("tf_efficientnet_lite0"), epochs=3, log=log)
-    with learn.no_bar(): assert learn.validate()[1] < 0.34
-    assert ("error_rate" in capsys.readouterr().out) == log
-    frozen = [param for group in learn.opt.param_lists[:-1] for param in group if param.requires_grad]
-    assert not frozen and [param for param in learn.opt.param_lists[-1] if param.requires_grad]
-
-
 class Believes:
     "Stands for a Learner: says of each picture what its name says, and remembers which pictures it was judged by"
     def __init__(self, files, held_out):

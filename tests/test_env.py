@@ -50,7 +50,8 @@ def test_error_in_a_notebook_is_one_line():
                           "quiz.questions", "tools.cli"])
 def test_import_is_light(module):
     heavy = "{'torch', 'fastai', 'pandas', 'numpy', 'matplotlib', 'nbclient', 'IPython'}"
-    code = f"import course_lib.{module}, sys; found = {heavy} & sys.modules.keys(); sys.exit(', '.join(sorted(found)) or 0)"
+    code = (f"import course_lib.{module}, sys; found = {heavy} & sys.modules.keys(); "
+            "sys.exit(', '.join(sorted(found)) or 0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 

@@ -324,7 +324,9 @@ def test_a_no_is_forgotten_and_a_yes_is_kept(serve, monkeypatch):
 
 @pytest.mark.timing
 def test_exit_does_not_wait_for_a_hanging_question():
-    code = "import time; from course_lib.base.web import with_timeout\ntry: with_timeout(.1, lambda: time.sleep(60))\nexcept TimeoutError: print('gave up')"
+    code = ("import time; from course_lib.base.web import with_timeout\n"
+            "try: with_timeout(.1, lambda: time.sleep(60))\n"
+            "except TimeoutError: print('gave up')")
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout == "gave up\n" and time.monotonic() - start < 30

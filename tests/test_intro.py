@@ -12,12 +12,14 @@ from PIL import Image
 from torch import nn
 
 from course_lib import intro
+from course_lib.data.weights import pretrained
 from course_lib.base.env import CourseError
 from course_lib.lesson.results import load_run
 
 
 def test_a_lesson_does_not_load_the_search_and_the_download():
-    code = "import sys, course_lib.intro; print(sorted(name for name in sys.modules if name.startswith('course_lib.pictures.')))"
+    code = ("import sys, course_lib.intro; "
+            "print(sorted(name for name in sys.modules if name.startswith('course_lib.pictures.')))")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "['course_lib.pictures.reading']", done.stderr
 
@@ -40,8 +42,8 @@ def dls(pets):
 
 @pytest.fixture(scope="module")
 def learn(dls):
-    from fastai.vision.all import resnet18, vision_learner
-    return vision_learner(dls, resnet18, pretrained=False)
+    from fastai.vision.all import error_rate, vision_learner
+    return vision_learner(dls, pretrained("tf_efficientnet_lite0"), metrics=error_rate)
 
 
 def encoded(mode, kind, size=(20, 12)):

@@ -168,6 +168,7 @@ def test_an_app_without_a_title_gets_one(kind, make, tmp_path):
 
 def test_importing_the_makers_loads_neither_torch_nor_gradio():
     heavy = ("torch", "fastai", "gradio", "onnxruntime", "jupyterlab")
-    code = f"import sys; from course_lib.apps import served, web_app; print([name for name in {heavy} if name in sys.modules])"
+    code = ("import sys; from course_lib.apps import served, web_app; "
+            f"print([name for name in {heavy} if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -464,7 +464,8 @@ def test_it_runs_as_a_single_file_without_the_course_and_without_torch(bundle, t
 
 
 def test_reading_the_description_does_not_load_the_runtime(bundle):
-    code = f"import sys; from course_lib.apps.predictor import read_bundle; read_bundle({str(bundle)!r}); print('onnxruntime' in sys.modules)"
+    code = ("import sys; from course_lib.apps.predictor import read_bundle; "
+            f"read_bundle({str(bundle)!r}); print('onnxruntime' in sys.modules)")
     root = Path(module.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr
@@ -484,7 +485,9 @@ def traces(command, folder):
 
 @pytest.mark.parametrize("importing", ["course_lib.apps.predictor", "predictor", "course_lib.apps.quantize"])
 def test_onnx_runtime_reports_nothing(bundle, tmp_path, importing):
-    "It keeps a file about its reports, which it sends where it can. Without our word it writes one; with it, it neither writes nor sends"
+    """It keeps a file about its reports, which it sends where it can.
+
+    Without our word it writes one; with it, it neither writes nor sends."""
     if not traces("import onnxruntime", tmp_path/"left_alone"): pytest.skip("this ONNX Runtime reports nothing anyway")
     shutil.copy(module.__file__, tmp_path/"predictor.py")
     code = f"from {importing} import load_bundle; load_bundle({str(bundle)!r}); import onnxruntime"
@@ -492,6 +495,7 @@ def test_onnx_runtime_reports_nothing(bundle, tmp_path, importing):
 
 
 def test_who_wants_reports_keeps_them(tmp_path):
-    code = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; import course_lib.apps.predictor; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = ("import os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; "
+            "import course_lib.apps.predictor; print(os.environ['ORT_DISABLE_TELEMETRY'])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "0", done.stderr

@@ -207,11 +207,13 @@ def test_nothing_is_said_twice(lesson, quiz):
 
 
 @every_quiz
-def test_sections_are_headings_of_the_lesson(lesson, quiz):
-    notebook = json.loads((quiz_folder().parent/"nbs"/f"{lesson}.ipynb").read_text(encoding="utf-8"))
-    text = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
-    headings = set(re.findall(r"^#+ (.+?)(?: \{.*\})?$", text, re.M))
-    assert {q.section for q in quiz.questions} <= headings
+def test_sections_are_headings_of_their_page(lesson, quiz):
+    for page in {q.page for q in quiz.questions}:
+        file = quiz_folder().parent/"nbs"/f"{page or lesson}.ipynb"
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        headings = set(re.findall(r"^#+ (.+?)(?: \{.*\})?$", text, re.M))
+        assert {q.section for q in quiz.questions if q.page == page} <= headings, page or lesson
 
 
 @pytest.fixture
@@ -294,8 +296,11 @@ def test_proofs_are_there_and_cannot_pass_by_themselves():
 
 @pytest.fixture(scope="module")
 def shown():
-    "What two cells of one notebook show that run the same quiz, and a number drawn after each: {lesson: [[output, …], [output, …]]}"
-    code = "import random; from course_lib.quiz.questions import show_quiz; random.seed(7); show_quiz('{}'); print(random.random())"
+    """What two cells of one notebook show that run the same quiz, and a number drawn after each.
+
+    {lesson: [[output, …], [output, …]]}"""
+    code = ("import random; from course_lib.quiz.questions import show_quiz; "
+            "random.seed(7); show_quiz('{}'); print(random.random())")
     cells = [nbformat.v4.new_code_cell(code.format(lesson)) for lesson in QUIZZES for _ in range(2)]
     NotebookClient(nbformat.v4.new_notebook(cells=cells), timeout=60, kernel_name="python3").execute()
     return {lesson: [cell.outputs for cell in cells[2*i:2*i+2]] for i, lesson in enumerate(QUIZZES)}
@@ -320,7 +325,8 @@ def test_outside_a_notebook_there_is_a_way_out():
     done = subprocess.run([sys.executable, "-c",
                            "from course_lib.quiz.questions import show_quiz; show_quiz('04_mnist')"],
                           capture_output=True, text=True, timeout=60)
-    assert done.returncode and "needs a notebook. Here, use `print(answers_markdown(load_quiz('04_mnist')))`" in done.stderr
+    assert done.returncode
+    assert "needs a notebook. Here, use `print(answers_markdown(load_quiz('04_mnist')))`" in done.stderr
 
 
 @every_quiz
@@ -358,7 +364,10 @@ setTimeout(() => {
   document.querySelectorAll(".Quiz").forEach((box, number) => {
     const feedback = box.querySelector(".Feedback"), input = box.querySelector("input.Input-text");
     const tell = () => report.push([number, feedback.textContent, feedback.classList.contains("correct")]);
-    for (const reply of REPLIES[number]) { input ? typed(input, reply) : box.querySelectorAll("label")[reply].click(); tell(); }
+    for (const reply of REPLIES[number]) {
+      input ? typed(input, reply) : box.querySelectorAll("label")[reply].click();
+      tell();
+    }
   });
   const told = document.createElement("pre");
   told.id = "report"; told.textContent = JSON.stringify(report);
@@ -384,7 +393,9 @@ def expected(question):
 
 @pytest.fixture(scope="module")
 def clicked(tmp_path_factory, shown):
-    "What a browser shows on one page of all quizzes, after each reply: {(lesson, id): [(feedback, whether it is shown as right)]}"
+    """What a browser shows on one page of all quizzes, after each reply.
+
+    {(lesson, id): [(feedback, whether it is shown as right)]}"""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     browser = next(filter(None, map(shutil.which, names)), None)
     if browser is None: pytest.skip(f"no browser found; looked for {', '.join(names)}")

@@ -186,7 +186,10 @@ def test_saved_outputs_are_as_nbdev_cleans_them(tmp_path, monkeypatch):
 
 
 def test_what_is_printed_slowly_is_saved_as_what_is_printed_at_once(tmp_path):
-    slow = "import sys, time\nfor word in 'one two three'.split(): print(word, end=' ', flush=True); time.sleep(.3)\nprint('x', file=sys.stderr)\nprint('end')"
+    slow = ("import sys, time\n"
+            "for word in 'one two three'.split(): print(word, end=' ', flush=True); time.sleep(.3)\n"
+            "print('x', file=sys.stderr)\n"
+            "print('end')")
     path = write_notebook(tmp_path, [slow])
     run(path, save=True)
     assert [(output.name, output.text) for output in outputs(path, 0)] == [("stdout", "one two three end\n"),

@@ -1,4 +1,4 @@
-"Apps as their visitors, callers and attackers meet them: real servers on loopback, with a model whose answers are known."
+"Apps as their visitors, callers and attackers meet them: real servers on loopback, with a model of known answers."
 import asyncio
 import hashlib
 import io
@@ -50,7 +50,7 @@ def free_port():
 
 @contextmanager
 def running(command, folder, port, ready, **env):
-    "A server in a process of its own, which is waited for and ended; its temporary files go to a folder that is removed"
+    "A server in a process of its own, which is waited for and ended; its temporary folder is removed"
     with tempfile.TemporaryDirectory() as temporary, open(Path(temporary)/"log", "w+") as log:
         env = {**os.environ, "TMPDIR": temporary, "PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "*", **env}
         process = subprocess.Popen([sys.executable, *command], cwd=folder, env=env, stdout=log,
@@ -159,7 +159,8 @@ BAD = {"corrupt.jpg": (lambda: picture(kind="JPEG", size=(900, 600))[:900], "dam
        "page.html": (lambda: b"<script>alert(1)</script>", "no picture"),
        "huge.png": (lambda: huge(30_000, 20_000), "pixels"),
        "many.png": (lambda: huge(9_400, 9_400), "the most is 25,000,000"),
-       "bomb.gif": (lambda: b"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;", "pixels")}
+       "bomb.gif": (lambda: b"GIF89a\xff\xff\xff\xff\x00\x00\x00"
+                            b",\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;", "pixels")}
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -377,7 +378,8 @@ def test_the_page_as_a_visitor_uses_it(app, browser, pictures, tmp_path, mobile)
     (tmp_path/"letter.jpg").write_text("no picture")
     page = browser.page(app, **({"width": 390, "height": 844, "mobile": True} if mobile else {}))
     page.wait_for("document.querySelector('input[type=file]') !== null", 60)
-    assert page.evaluate("[document.querySelector('h1').textContent, document.querySelectorAll('h1 b').length]") == [TITLE, 0]
+    assert page.evaluate("[document.querySelector('h1').textContent, "
+                         "document.querySelectorAll('h1 b').length]") == [TITLE, 0]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.set_files("input[type=file]", pictures[1])
     page.wait_for("document.querySelector('textarea')?.value.includes(\"gives 'green'\")", 60)
@@ -514,7 +516,8 @@ def test_made_anew_it_keeps_the_owners_files_and_drops_stale_ones(bundle, pictur
     (app/".git").mkdir()
     (app/".git"/"HEAD").write_text("ref: refs/heads/main")
     make_gradio_app(bundle, app, examples=pictures[:1], title="New title")
-    assert (app/".git"/"HEAD").is_file() and json.loads((app/"bundle"/"bundle.json").read_text())["title"] == "New title"
+    assert (app/".git"/"HEAD").is_file()
+    assert json.loads((app/"bundle"/"bundle.json").read_text())["title"] == "New title"
     assert [path.name for path in sorted((app/"examples").glob("*.jpg"))] == ["1.jpg"]
     assert [path.name for path in tmp_path.iterdir()] == ["app"]
 

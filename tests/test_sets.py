@@ -342,7 +342,9 @@ def test_reading_a_read_only_cache(mirror, home, monkeypatch):
     def fail(*args, **more): raise OSError(errno.EROFS, "Read-only file system")
     for name in ("mkdir", "write_bytes", "write_text", "touch"): monkeypatch.setattr(Path, name, fail)
     monkeypatch.setattr("filelock.FileLock.acquire", fail)
-    assert get_data("adult_sample").is_dir() and provenance("adult_sample")["source"] == "mirror" and verify_data("adult_sample").ok
+    assert get_data("adult_sample").is_dir()
+    assert provenance("adult_sample")["source"] == "mirror"
+    assert verify_data("adult_sample").ok
 
 
 # Two processes, and killed ones

@@ -13,7 +13,7 @@ import pypandoc
 import pytest
 import yaml
 from course_lib.base.env import checkout
-from course_lib.base.catalogue import lessons, site_url
+from course_lib.base.catalogue import dives, lessons, site_url
 from course_lib.tools.publish import ignored
 
 ROOT = checkout()
@@ -34,8 +34,9 @@ def menu():
 def menu_entries(item, section):
     "The pages of one entry of the sidebar; `section` is the outermost one"
     if isinstance(item, str): return [(section, item, None)]
-    if "contents" not in item: return [(section, item["href"], item.get("text"))]
-    return [entry for inner in item["contents"] for entry in menu_entries(inner, section or item["section"])]
+    own = [(section, item["href"], item.get("text", item.get("section")))] if "href" in item else []
+    inside = item.get("contents", [])
+    return own + [entry for inner in inside for entry in menu_entries(inner, section or item["section"])]
 
 
 def test_the_menu_holds_every_page_once():
@@ -45,10 +46,12 @@ def test_the_menu_holds_every_page_once():
     assert menu()[0][1] == "index.qmd"
 
 
-def test_the_menu_numbers_the_lessons():
+def test_the_menu_numbers_the_lessons_and_shows_their_dives_below_them():
     texts = {target: text for section, target, text in menu() if section == "Lessons"}
-    assert texts and list(texts) == [f"{info.id}.ipynb" for info in lessons()]
-    for info in lessons(): assert texts[f"{info.id}.ipynb"].startswith(f"{info.number}. ")
+    wanted = [f"{page.path}.ipynb" for info in lessons() for page in (info, *dives(info.id))]
+    assert list(texts) == wanted
+    for info in lessons(): assert texts[f"{info.path}.ipynb"].startswith(f"{info.number}. ")
+    for dive in dives(): assert texts[f"{dive.path}.ipynb"] == dive.title
 
 
 def test_the_workshop_is_listed_in_reading_order():

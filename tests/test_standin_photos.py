@@ -42,7 +42,9 @@ def test_a_drawing_depends_on_its_seed_and_kind_only(draw, kinds):
     (lambda: standin_photos.draw_bear("teddy", random.Random("teddy 1")), (139.5, 122.1, 99.9)),
     (lambda: standin_photos.draw_street(random.Random("street 1"))[0], (117.3, 113.3, 107.2))])
 def test_a_drawing_is_the_same_on_every_machine(draw, known):
-    "The mean colour, as edges may differ by a pixel from one Pillow to the next. Where this fails, raise the recipe's version"
+    """The mean colour, as edges may differ by a pixel from one Pillow to the next.
+
+    Where this fails, raise the recipe's version."""
     assert np.abs(np.asarray(draw()).mean((0, 1)) - known).max() < 0.5
 
 

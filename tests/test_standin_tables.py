@@ -9,8 +9,8 @@ from course_lib.data import standin_tables
 from course_lib.data.standins import RECIPES, build_standin
 
 FILES = {"adult_sample": "adult.csv", "ml_sample": "ratings.csv", "imdb_sample": "texts.csv"}
-COLUMNS = {"adult_sample": "age,workclass,fnlwgt,education,education-num,marital-status,occupation,relationship,race,sex,capital-gain,"
-                           "capital-loss,hours-per-week,native-country,salary",
+COLUMNS = {"adult_sample": "age,workclass,fnlwgt,education,education-num,marital-status,occupation,relationship,race,"
+                           "sex,capital-gain,capital-loss,hours-per-week,native-country,salary",
            "ml_sample": "userId,movieId,rating,timestamp", "imdb_sample": "label,text,is_valid"}
 
 

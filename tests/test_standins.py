@@ -63,7 +63,8 @@ def test_unknown_name(tmp_path):
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.id)
 def test_every_set_of_a_lesson_has_a_standin(lesson):
     "In a fresh process, as importing any other module might have registered it"
-    program = f"from course_lib.lesson.start import RECIPES; print([name for name in {lesson.datasets} if name not in RECIPES])"
+    program = ("from course_lib.lesson.start import RECIPES; "
+               f"print([name for name in {lesson.datasets} if name not in RECIPES])")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -121,7 +122,7 @@ def test_titanic_words(passengers, column, words):
 
 
 def test_titanic_names_are_invented(passengers):
-    assert len(passengers) > 800 and all(row["Name"] == f"Passenger {row['PassengerId']}" for row in passengers)
+    assert len(passengers) > 500 and all(row["Name"] == f"Passenger {row['PassengerId']}" for row in passengers)
 
 
 @pytest.fixture(scope="module")

@@ -152,7 +152,8 @@ def test_the_policy_lets_nothing_else_run(folder):
     policy = next(tag["content"] for _,
                   tag in Elements(page).found if tag.get("http-equiv") == "Content-Security-Policy")
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
-    assert rules["default-src"] == "'none'" and rules["connect-src"] == "'self'" and "unsafe-inline" not in policy and "'unsafe-eval'" not in policy
+    assert rules["default-src"] == "'none'" and rules["connect-src"] == "'self'"
+    assert "unsafe-inline" not in policy and "'unsafe-eval'" not in policy
     assert web_app.policy(script(page, "importmap")) == policy
 
 
@@ -170,7 +171,8 @@ def test_title_and_labels_stay_text(folder):
 
 def test_the_manifest_can_be_installed(folder):
     facts = json.loads((folder/"manifest.webmanifest").read_text(encoding="utf-8"))
-    assert facts["display"] == "standalone" and facts["start_url"] == facts["scope"] == "./" and len(facts["short_name"]) <= 24
+    assert facts["display"] == "standalone" and facts["start_url"] == facts["scope"] == "./"
+    assert len(facts["short_name"]) <= 24
     assert {("192x192", "any"), ("512x512", "any"),
             ("512x512", "maskable")} == {(icon["sizes"], icon["purpose"]) for icon in facts["icons"]}
     for icon in facts["icons"]:
@@ -214,7 +216,7 @@ def test_examples_say_nothing_about_where_they_were_taken(tmp_path, small_runtim
         assert (example.size, dict(example.getexif())) == ((400, 800), {})
 
 
-# Made again. What holds for every kind of app, such as what is refused and what the owner keeps, is tested in test_parts.py
+# Made again. What holds for every kind of app, such as what is refused and what the owner keeps, is in test_parts.py
 
 def version(folder):
     return re.match(r'const APP = \{"version": "(\w+)"', (folder/"sw.js").read_text(encoding="utf-8"))[1]
@@ -466,8 +468,10 @@ VIEWS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "hei
 READY = "document.body.classList.contains('ready')"
 CARDS = """[...document.querySelectorAll("#results article")].reverse().map(card => ({
     label: card.querySelector("h3").textContent, words: card.innerText, problem: card.classList.contains("problem"),
-    unlike: card.querySelector(".note")?.hidden === false, name: card.querySelector("canvas")?.getAttribute("aria-label"),
-    bars: [...card.querySelectorAll("li")].map(bar => [bar.querySelector(".label").textContent, Number(bar.querySelector("data").value)]),
+    unlike: card.querySelector(".note")?.hidden === false,
+    name: card.querySelector("canvas")?.getAttribute("aria-label"),
+    bars: [...card.querySelectorAll("li")].map(bar => [
+        bar.querySelector(".label").textContent, Number(bar.querySelector("data").value)]),
 }))""" # Oldest first
 
 
@@ -564,7 +568,8 @@ def contrast(page, selector):
         let behind = start;
         while (numbers(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
         for (const colour of [getComputedStyle(start).color, getComputedStyle(behind).backgroundColor]) {{
-            const [red, green, blue] = numbers(colour).map(v => (v /= 255) <= 0.04045 ? v/12.92 : ((v + 0.055)/1.055)**2.4);
+            const [red, green, blue] = numbers(colour).map(
+                v => (v /= 255) <= 0.04045 ? v/12.92 : ((v + 0.055)/1.055)**2.4);
             colours.push(0.2126*red + 0.7152*green + 0.0722*blue + 0.05);
         }}
         return Math.max(...colours)/Math.min(...colours);
@@ -660,7 +665,9 @@ def test_what_is_no_picture_gets_a_clear_message_and_the_page_goes_on(apps, brow
 BRING = """(kind, name, type) => {
     const moved = new DataTransfer();
     if (name) moved.items.add(new File([Uint8Array.from(atob("%s"), letter => letter.charCodeAt())], name, {type}));
-    const event = kind === "paste" ? new ClipboardEvent("paste", {clipboardData: moved, bubbles: true}) : new DragEvent("drop", {dataTransfer: moved, bubbles: true, cancelable: true});
+    const event = kind === "paste"
+        ? new ClipboardEvent("paste", {clipboardData: moved, bubbles: true})
+        : new DragEvent("drop", {dataTransfer: moved, bubbles: true, cancelable: true});
     document.querySelector("#drop").dispatchEvent(event);
 }"""
 

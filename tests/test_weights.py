@@ -1,4 +1,4 @@
-"Pretrained weights: the file that pip brought, names and their mistakes, two processes at once, and features that are kept"
+"Pretrained weights: the file that pip brought, names and their mistakes, two processes at once, and kept features"
 import multiprocessing
 import os
 import subprocess

@@ -184,6 +184,8 @@ def check_change(
     for name, kind in (("when", str), ("moves", list), ("folders", list)):
         if not isinstance(row[name], kind): raise ValueError(f"{name} should not be {row[name]!r:.80}")
     moves = [check_move(move, root, number) for move in row["moves"]]
+    if len({move.decision == REJECT for move in moves}) > 1:
+        raise ValueError("it rejects some files and not the others")
     known = {str(folder) for move in moves for folder in PurePosixPath(move.target).parents if folder.name}
     for folder in row["folders"]:
         if not isinstance(folder, str) or folder not in known:
@@ -418,7 +420,7 @@ def restore(
     "Move rejected pictures back to where they were"
     root, steps, promised = Path(path).resolve(), [], set()
     wanted = {files} if isinstance(files, str) else None if files is None else set(files)
-    # None, or an error
+    # Nothing, or an error
     if not aside_folder(root).is_dir() and not old_folder(root).is_dir(): return choose_rejected(root, wanted)
     with change_lock(root), disk_errors(root):
         finish_interrupted(root)

@@ -49,7 +49,8 @@ class Question:
     ask:str        # Markdown without formulas
     choices:tuple  # `Choice`
     answer:str     # Full answer, Markdown with formulas
-    section:str="" # Heading of the lesson that it belongs to
+    section:str="" # Heading of the page that it belongs to
+    page:str=""    # The dive that it belongs to, such as 'dives/01_is_it_real'; empty for the lesson itself
     otherwise:str="" # Feedback for any reply that is not expected
     proof:dict=field(default_factory=dict) # Python by which the tests confirm it; readers never see it
 
@@ -76,6 +77,14 @@ class Quiz:
             if id not in known:
                 raise CourseError(f"The quiz of {self.lesson} has no question '{id}'. {did_you_mean(id, known)}")
         return replace(self, questions=tuple(known[id] for id in ids))
+
+    def of_page(self,
+        page:str, # A dive such as 'dives/01_is_it_real', or '' for the lesson itself
+    ) -> list: # Ids
+        "The questions that belong to a page"
+        known = sorted({q.page for q in self.questions})
+        if page in known: return [q.id for q in self.questions if q.page == page]
+        raise CourseError(f"The quiz of {self.lesson} has no question for '{page}'. {did_you_mean(page, known)}")
 
     def of_rows(self,
         rows, # Rows of the table of contents, such as ["M1", "M2"]
@@ -275,11 +284,13 @@ def show_quiz(
     lesson_id:str, # Such as '04_mnist'
     ids=None,      # Ids of the questions to show; all by default
     rows=None,     # Rows of the table of contents, such as ["M4"], whose questions to show
+    page=None,     # A dive such as 'dives/01_is_it_real', whose questions to show
 ):
     "Show a lesson's quiz in the notebook, with the answers folded below"
     from IPython.display import HTML, Javascript, Markdown, display
     quiz = load_quiz(lesson_id)
     if rows is not None: ids = quiz.of_rows(rows)
+    if page is not None: ids = quiz.of_page(page)
     if ids is not None: quiz = quiz.pick(ids)
     html, script = rendered(quiz, load=needs_script())
     display(HTML(html), Javascript(script), Markdown(fold("Questions and answers as text", answers_markdown(quiz))))
