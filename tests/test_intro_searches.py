@@ -19,7 +19,8 @@ from PIL import Image
 from course_lib.base.env import CourseError
 from course_lib.pictures.gather import build_dataset, read_credits
 from course_lib.pictures.aside import read_rejected
-from course_lib.tools.runner import execute, is_run, kernel_environment
+from course_lib.base.notebooks import is_run
+from course_lib.tools.runner import execute, kernel_environment
 from course_lib.pictures.search import RetryPolicy
 from course_lib.data.standin_photos import draw_bear, draw_street
 
