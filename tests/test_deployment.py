@@ -316,7 +316,7 @@ def test_expected_costs_are_those_counted_by_hand():
     rng = np.random.default_rng(0)
     danger = rng.random(200) < 0.3
     scores = np.clip(0.5*danger + 0.6*rng.random(200), 0, 1)
-    thresholds = np.linspace(0, 1.2, 9)
+    thresholds = np.array([0, *np.sort(scores)[::25], 1.2]) # an alarm from this very score on
     costs = deployment.expected_costs(scores, danger, thresholds, miss=1000, alarm=10, share=0.05)
     for cost, threshold in zip(costs, thresholds, strict=True):
         missed = sum(score < threshold for score in scores[danger])/danger.sum()
@@ -354,6 +354,13 @@ def test_each_change_is_what_its_name_says(picture):
     assert np.asarray(deployment.shifted(picture, "out of focus", 1), dtype=float).std() < sharp/3
     noise = np.asarray(deployment.shifted(Image.new("RGB", (60, 60), (128,)*3), "sensor noise", 0.2), dtype=float)
     assert noise.std() == pytest.approx(24, rel=0.1) and noise.mean() == pytest.approx(128, abs=1)
+
+
+def test_out_of_focus_looks_alike_at_every_size():
+    rng = np.random.default_rng(3)
+    small, large = (Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)) for side in (32, 256))
+    left = [np.asarray(deployment.shifted(image, "out of focus", 0.5), dtype=float).std() for image in (small, large)]
+    assert left[0] > 3*left[1]
 
 
 @pytest.mark.parametrize("kind, meant", [("less lihgt", "Did you mean 'less light'"), ("", "less light"),
