@@ -109,7 +109,7 @@ def layers(mode):
 
 def quiz():
     "A quiz as the page about quizzes keeps it: a frame and a script"
-    for cell in json.loads((NBS/"lib"/"quiz"/"00_questions.ipynb").read_text(encoding="utf-8"))["cells"]:
+    for cell in json.loads((NBS/"lib"/"quiz"/"01_questions.ipynb").read_text(encoding="utf-8"))["cells"]:
         parts = [part for output in cell.get("outputs", []) for part in output.get("data", {}).items()]
         shown = {kind: "".join(text) for kind, text in parts}
         if script := shown.get("application/javascript"): return f"{shown['text/html']}<script>{script}</script>"
