@@ -8,6 +8,7 @@ __all__ = ['published', 'Measured', 'new_measured', 'Run', 'new_run', 'results_f
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #15f7909f
 import csv, json, math, statistics, time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -72,10 +73,10 @@ def _numbers(
 def new_measured(
     row:str,          # Row of the table of contents
     what:str,         # What was trained or computed
-    values,           # A number, or one number for each seed
+    values:object,    # A number, a tensor of one, or a sequence with one number for each seed
     metric:str="accuracy",
-    seeds=(),         # Seeds in the order of `values`
-    seconds=(),       # Seconds for each value, or one number
+    seeds:Sequence=(),   # Seeds in the order of `values`
+    seconds:Sequence|float=(), # Seconds for each value, or one number
     published_key:str="",  # Key of a published figure
     **more,           # `setting`, `data`
 ) -> Measured: # The checked record
