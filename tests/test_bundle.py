@@ -130,7 +130,7 @@ def written_once(monkeypatch):
 # The same answers
 
 @pytest.mark.parametrize("name", RESIZES)
-def test_answers_are_those_of_the_learner(name, pictures, tmp_path):
+def test_answers_are_those_of_the_learner(name, pictures, tmp_path, written_once):
     """fastai neither turns pictures nor puts them on white.
 
     Given the picture that the predictor opened, it has to say the same."""

@@ -176,7 +176,9 @@ def test_the_loss_falls_at_every_step(calculated):
 
 
 @office
-@pytest.mark.parametrize("rate, words", [(0.05, "The loss falls."), (0.5, "The loss grows"), (100, "The loss grows")])
+@pytest.mark.parametrize("written, rate, words", [
+    ("drop", 0.05, "The loss falls."), ("drop", 0.5, "The loss grows"), ("drop", 100, "The loss grows"),
+    ("fill", 0.05, "The loss falls.")], indirect=["written"])
 def test_changing_learning_rate_and_parameters(rate, words, calculated, tmp_path):
     file, x, y = calculated          # changed after it was calculated: old values must not survive
     book = load_workbook(file)
