@@ -195,7 +195,14 @@ def test_the_fault_finder_accepts(text):
 
 # The pages themselves
 
-PROCESS = 'if __name__ == "__main__":\n    from nbdev.serve import proc_nbs\n    proc_nbs(n_workers=2, force=True)\n'
+PROCESS = """
+from functools import cache
+
+from nbdev import config, serve
+
+config._load_toml = cache(config._load_toml) # nbdev reads pyproject.toml again for each cell
+if __name__ == "__main__": serve.proc_nbs(n_workers=2, force=True)
+"""
 
 
 @pytest.fixture(scope="module")
