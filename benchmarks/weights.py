@@ -16,7 +16,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from course_lib.base.env import device_name, quiet, seed_everything
-from course_lib.data.sets import get_data, provenance
+from course_lib.data.get import get_data
+from course_lib.data.receipts import provenance
 from course_lib.data.weights import NETWORK, frozen_features, pretrained
 
 FOLDS, SEEDS = 5, (42, 43, 44)

@@ -288,7 +288,7 @@ def test_removing_what_is_not_here():
 def test_all_parts_run_and_one_failure_counts(tmp_path, monkeypatch, capfd, only, wanted):
     code = "import sys; print('part', sys.argv[1]); print('2 passed in 0.1s'); sys.exit(sys.argv[1] == 'notebooks')"
     monkeypatch.setattr(cli, "checkout", lambda: tmp_path)
-    monkeypatch.setattr(cli, "commands_for_tests", lambda workers: {
+    monkeypatch.setattr(cli, "commands_for_tests", lambda workers, with_dives: {
         name: [sys.executable, "-c", code, name] for name in ("lint", "notebooks", "package", "sync")})
     assert cli.run_tests(only) == (1 if only is None else 0)
     printed = capfd.readouterr().out
@@ -343,11 +343,38 @@ def test_doctor(monkeypatch, status):
     assert answer.exit_code == status and "[0 GiB] free" in answer.stdout and "-> Make room." in answer.stdout
 
 
-@pytest.mark.parametrize("words, only", [(["test"], None), (["test", "--only", "package"], "package")])
-def test_test(monkeypatch, words, only):
+@pytest.mark.parametrize("words, wanted", [
+    (["test"], (None, True)), (["test", "--only", "package"], ("package", True)),
+    (["test", "--no-dives"], (None, False))])
+def test_test(monkeypatch, words, wanted):
     asked = []
-    monkeypatch.setattr(cli, "run_tests", lambda only: asked.append(only) or 1)
-    assert typed(*words).exit_code == 1 and asked == [only]
+    monkeypatch.setattr(cli, "run_tests", lambda *options: asked.append(options) or 1)
+    assert typed(*words).exit_code == 1 and asked == [wanted]
+
+
+def test_dives_can_be_left_out_of_the_notebooks():
+    with_dives, without = (cli.commands_for_tests(1, wanted)["notebooks"] for wanted in (True, False))
+    assert without[:len(with_dives)] == with_dives and without[len(with_dives):] == ["--skip-folder-re", "^dives$"]
+
+
+@pytest.mark.parametrize("words, chosen", [
+    (["01"], ["01_intro"]), (["01", "--dives"], ["01_intro", "01_is_it_real"]), (["is_it_real"], ["01_is_it_real"]),
+    (["04", "dives/01_is_it_real"], ["04_mnist", "01_is_it_real"])])
+def test_lessons_and_dives_run_by_name(monkeypatch, words, chosen):
+    from course_lib.tools import runner
+    asked = []
+    monkeypatch.setattr(runner, "run_lessons", lambda names, mode, save: asked.extend(names) or 0)
+    assert typed("run", *words, "--quick").exit_code == 0 and asked == chosen
+
+
+def test_the_list_shows_dives_below_their_lesson():
+    said = " ".join(typed("list").stdout.split())
+    assert said.index("Dive 01_is_it_real: A study finds") < said.index(lessons()[1].title)
+
+
+def test_work_copies_and_says_what_is_new(tmp_path):
+    first, second = (typed("work", str(tmp_path/"mine")).stdout for _ in range(2))
+    assert "01_intro.ipynb" in first and second.startswith("Nothing is new")
 
 
 def test_results_of_all_lessons(monkeypatch):

@@ -123,7 +123,8 @@ Names = Annotated[list[str], typer.Argument(metavar="LESSON", show_default=False
 @app.command(epilog="[bold]course run 04[/bold]  the mode the data allow\n\n"
                     "[bold]course run 04 --quick[/bold]  small data, about a minute, no network\n\n"
                     "[bold]course run 04 --full --save[/bold]  real data; keeps outputs and figures\n\n"
-                    "[bold]course run 01 --dives[/bold]  the lesson and its dives; [bold]course run is_it_real[/bold]  one dive")
+                    "[bold]course run 01 --dives[/bold]  the lesson and its dives\n\n"
+                    "[bold]course run is_it_real[/bold]  one dive")
 def run(
     names:Names,
     full:Annotated[bool, typer.Option("--full", help="Real data; an error where they are out of reach.")]=False,
