@@ -6,13 +6,12 @@
 __all__ = ['keep_outputs', 'can_keep']
 
 # %% ../../nbs/lib/tools/01_outputs.ipynb #t01imprt
-import importlib.util, json, re, sys, tempfile, uuid
+import importlib.util, json, os, re, sys, tempfile, uuid
 from pathlib import Path
 
 import nbformat
 
 from ..base.env import CourseError, checkout
-from ..base.files import atomic_write
 from ..base.notebooks import first_line, steps
 from ..base.places import data_home
 from ..lesson.results import Run, results_folder, save_run
@@ -143,9 +142,14 @@ def keep_outputs(
     if path.read_text(encoding="utf-8") != before:
         raise CourseError(f"{path.name} was edited while it ran. The edit stays, the outputs are not kept: "
                           "run it again.")
-    with atomic_write(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+    work = path.with_name(f".{path.name}.part")
+    try:
+        work.write_text(text, encoding="utf-8", newline="\n")
         if run: save_run(run, results_folder())
+        os.replace(work, path)
+    except OSError as error:
+        raise CourseError(f"{path.name} could not be written ({error}). It is as it was.") from error
+    finally: work.unlink(missing_ok=True)
 
 # %% ../../nbs/lib/tools/01_outputs.ipynb #e776c848
 def can_keep(
