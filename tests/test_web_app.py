@@ -699,6 +699,21 @@ def test_a_photo_can_be_taken(apps, browser):
         page.wait_for("document.querySelector('video').srcObject === null")
 
 
+LATE = """HTMLMediaElement.prototype.play = function () { // Once the dialog is closed
+    return new Promise(done => this.closest("dialog").addEventListener("close", done));
+}"""
+
+
+def test_a_camera_that_is_closed_before_it_shows_anything_is_off(apps, browser):
+    with served(apps["crop"][1]) as url, visit(browser, url) as page:
+        page.evaluate(LATE)
+        page.click("#camera")
+        page.wait_for("document.querySelector('dialog').open")
+        page.press("Escape")
+        page.wait_for("!document.querySelector('dialog').open && document.querySelector('video').srcObject === null")
+        assert cards(page, 0) == [] and page.errors == []
+
+
 OFFLINE = "!document.querySelector('#offline').hidden"
 
 

@@ -28,9 +28,11 @@ export async function photograph(dialog: HTMLDialogElement): Promise<Blob | null
   try {
     video.srcObject = stream;
     dialog.returnValue = "";
+    // Listens before the video runs, since the dialog may be closed by then
+    const closed = new Promise(done => dialog.addEventListener("close", done, { once: true }));
     dialog.showModal();
     await video.play();
-    await new Promise(done => dialog.addEventListener("close", done, { once: true }));
+    await closed;
     return dialog.returnValue === "take" ? await still(video) : null;
   } finally {
     stream.getTracks().forEach(track => track.stop());
