@@ -196,12 +196,14 @@ def test_the_fault_finder_accepts(text):
 # The pages themselves
 
 PROCESS = """
+import gc
 from functools import cache
 
 from nbdev import config, serve
 
 config._load_toml = cache(config._load_toml) # nbdev reads pyproject.toml again for each cell
-if __name__ == "__main__": serve.proc_nbs(n_workers=2, force=True)
+serve.proc_nbs(n_workers=0, force=True)
+gc.freeze() # at exit IPython collects garbage again for each notebook: half a minute
 """
 
 
