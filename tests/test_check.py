@@ -112,7 +112,8 @@ def test_a_skeleton_is_not_done_and_costs_nothing(check, learner, body):
     assert verdict.state == "not done" and "not done yet" in repr(verdict) and "`halve`" in verdict.message
     assert check.halve.tries == 0 and check.progress().rows[0]["state"] == "not yet"
 
-@pytest.mark.parametrize("answer", [None, 3, torch.ones(2), torch.sigmoid, int, "halve"], ids=["nothing", "a number", "a tensor", "not written here", "a class", "a name"])
+@pytest.mark.parametrize("answer", [None, 3, torch.ones(2), torch.sigmoid, int, "halve"],
+                         ids=["nothing", "a number", "a tensor", "not written here", "a class", "a name"])
 def test_something_else_than_a_function(check, answer):
     verdict = check.halve(answer)
     assert verdict.state == "not done" and "Hand over your function itself, `check.halve(halve)`" in verdict.message
