@@ -54,11 +54,11 @@ def error_text(
     return f"{type(error).__name__}: {textwrap.shorten(str(error), 200, placeholder=' …').rstrip('.')}{where}"
 
 # %% ../../nbs/lib/exercises/00_trial.ipynb #f1629fc1
-def numbers(
+def short_numbers(
     value, # A number, or nested lists of numbers
 ) -> str: # Such as '[1, 0.3333]'
     "Numbers in few digits"
-    if isinstance(value, list): return f"[{', '.join(map(numbers, value))}]"
+    if isinstance(value, list): return f"[{', '.join(map(short_numbers, value))}]"
     return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 # %% ../../nbs/lib/exercises/00_trial.ipynb #f9d73c34
@@ -68,10 +68,10 @@ def value_text(
     "A value as a message shows it"
     import torch
     if isinstance(value, torch.Tensor):
-        if value.numel() <= 9: return f"tensor({numbers(value.tolist())})"
+        if value.numel() <= 9: return f"tensor({short_numbers(value.tolist())})"
         return f"<{str(value.dtype).removeprefix('torch.')} tensor {'x'.join(map(str, value.shape))}>"
     if isinstance(value, (list, tuple)) and len(value) <= 4: return f"[{', '.join(map(value_text, value))}]"
-    if value is None or isinstance(value, (int, float, str)): return numbers(value)
+    if value is None or isinstance(value, (int, float, str)): return short_numbers(value)
     size = f" of {len(value)}" if hasattr(value, "__len__") else ""
     return getattr(value, "__name__", f"<{type(value).__name__}{size}>")
 
