@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from course_lib.base import files
 from course_lib.base.env import CourseError
 from course_lib.pictures import aside
 from course_lib.pictures.aside import (
@@ -358,7 +359,7 @@ def test_files_that_are_no_json(root, content, words):
 
 def test_a_huge_list(root, monkeypatch):
     put_aside(root, REASONS)
-    monkeypatch.setattr(aside, "LONGEST_JOURNAL", 10)
+    monkeypatch.setattr(files, "LONGEST_JSON", 10)
     with pytest.raises(CourseError, match="cannot be read .it has .* bytes"): restore(root)
 
 
@@ -372,7 +373,7 @@ def test_a_name_that_is_no_number(root, name):
 
 def test_a_folder_in_place_of_a_list(root):
     (aside_folder(root)/"applied"/"1.json").mkdir(parents=True)
-    with pytest.raises(CourseError, match="no journal"): put_aside(root, REASONS)
+    with pytest.raises(CourseError, match="1.json cannot be read .it is no file"): put_aside(root, REASONS)
 
 
 @pytest.mark.parametrize("place", ["data", "trash"])

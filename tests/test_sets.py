@@ -332,9 +332,12 @@ def test_disk_that_fails_at_any_step(web_mirror, home, monkeypatch, number, word
         if step == "unpacking": patch.setattr(fetch, "write_entries", fail)
         if step == "receipt": patch.setattr(get, "write_receipt", fail)
         with pytest.raises(CourseError, match=words): get_data("adult_sample")
-    assert left_over(home) == []
-    assert data_path("adult_sample").exists() == (step == "receipt") # by then the set is complete
-    assert (get_data("adult_sample")/"adult.csv").is_file()
+    arrived = step in ("unpacking folder", "unpacking", "receipt")
+    assert [path.name for path in left_over(home)] == (["adult_sample.tgz"] if arrived else [])
+    assert not data_path("adult_sample").exists()
+    asked = len(web_mirror.asked)
+    assert (get_data("adult_sample")/"adult.csv").is_file() and left_over(home) == []
+    if arrived: assert web_mirror.asked[asked:] == [("manifest.json", None)] # what had arrived was used
 
 
 def test_reading_a_read_only_cache(mirror, home, monkeypatch):

@@ -14,7 +14,8 @@ def redact_url(
     url:str, # Address, which may carry a user name, a password or a key
 ) -> str: # The same address without them
     "An address that may be shown and stored"
-    parts = urlsplit(url)
+    try: parts = urlsplit(url)
+    except ValueError: return f"{url.partition('://')[0]}://…"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 # %% ../../nbs/lib/base/03_web.ipynb #c727b558

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..base.env import CourseError, asset, checkout, device_name, did_you_mean, versions
-from ..base.files import write_text
+from ..base.files import from_json, read_json, write_text
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #eb158012
 @dataclass(frozen=True)
@@ -141,17 +141,45 @@ def save_run(
     return file
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #42fdad95
+def check_figure(
+    row, # An entry of `measured`, from a file
+) -> Measured: # The same, checked
+    "Raise `ValueError` where this could not be a figure of ours"
+    one = from_json(Measured, row)
+    for name in ("values", "seconds"):
+        for value in getattr(one, name):
+            if type(value) not in (int, float) or abs(value) > 1e300:
+                raise ValueError(f"{value!r:.60} in {name!r} is no number")
+    if not one.values: raise ValueError(f"{one.what!r:.60} has no value")
+    if any(type(seed) is not int for seed in one.seeds): raise ValueError(f"{one.seeds!r:.60} are no seeds")
+    if one.published and one.published not in published():
+        raise ValueError(f"no published figure has the key {one.published!r:.60}")
+    return one
+
+def check_run(
+    saved, # What a file of `results/` holds
+) -> Run: # The same, checked
+    "Raise `ValueError` where this could not be a run of ours"
+    run = from_json(Run, saved)
+    run.measured = [check_figure(row) for row in run.measured]
+    named = all(isinstance(row, dict) and isinstance(row.get("name"), str) for row in run.data)
+    if not named: raise ValueError(f"{run.data!r:.60} names no sets")
+    if not all(isinstance(number, str) for number in run.versions.values()):
+        raise ValueError(f"{run.versions!r:.60} are no versions")
+    if abs(run.seconds) > 1e300: raise ValueError("its seconds are no number")
+    return run
+
+# %% ../../nbs/lib/lesson/00_results.ipynb #resuload
 def load_run(
     lesson:str,            # Such as '04_mnist'
     folder:Path|None=None, # `results_folder()` by default
 ) -> Run|None: # None where no full run has been saved
     "Read a saved run; raises `CourseError` where the file cannot be read as one"
     file = Path(folder or results_folder())/f"{lesson}.json"
-    if not file.is_file(): return None
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        return Run(**saved | {"measured": [Measured(**m) for m in saved["measured"]]})
-    except (ValueError, TypeError, KeyError) as error:
+        saved = read_json(file, None)
+        return None if saved is None and not file.exists() else check_run(saved)
+    except (ValueError, CourseError) as error:
         raise CourseError(f"{file.name} is not a saved run ({error}). Restore it from version control, "
                           f"or write it anew with `course run {lesson} --full --save`.") from error
 

@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from PIL import Image
 
 from ..base.env import CourseError
-from ..base.files import disk_errors, file_lock, size_words
+from ..base.files import disk_errors, file_lock, parse_json, size_words
 from ..base.web import progress_bar, with_timeout
 from .reading import describe_non_photo
 from .search import ImageRecord, user_agent, wait_after
@@ -299,7 +299,7 @@ def read_index(
     if not (dest/INDEX).is_file(): return {}
     known = {}
     for line in (dest/INDEX).read_text(encoding="utf-8", errors="replace").splitlines():
-        try: entry = json.loads(line); known[entry["url"]] = entry["file"]
+        try: entry = parse_json(line); known[entry["url"]] = entry["file"]
         except (ValueError, KeyError, TypeError): continue # cut off by a killed process: that photo is fetched again
     return known
 
