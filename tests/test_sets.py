@@ -16,7 +16,7 @@ import pytest
 from conftest import manifest, tgz
 
 from course_lib.base import files
-from course_lib.base.web import reachable
+from course_lib.base.web import reachable, with_timeout
 from course_lib.data import fetch, get, sets, sources
 from course_lib.data.get import copy_folder, data_table, get_data, remove_data
 from course_lib.data.sets import data_path, datasets, find_dataset
@@ -235,6 +235,18 @@ def test_web_mirror_that_is_off_is_named(web_mirror, monkeypatch):
     monkeypatch.setenv("COURSE_DATA_MIRROR", "http://ann:secret@127.0.0.1:9")
     with pytest.raises(CourseError, match="the mirror does not answer") as caught: get_data("bears")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault, words", [("status", "the mirror answered 500"),
+                                          ("silent", "the mirror did not answer in time")])
+def test_web_mirror_that_fails_is_no_mirror_that_has_it_not(web_mirror, monkeypatch, fault, words):
+    setattr(web_mirror, fault, 500 if fault == "status" else True)
+    if fault == "silent": monkeypatch.setattr(sources, "with_timeout", lambda seconds, ask: with_timeout(0.3, ask))
+    with pytest.raises(CourseError, match=words): get_data("bears")
+
+
+def test_web_mirror_that_works_and_has_it_not(web_mirror):
+    with pytest.raises(CourseError, match="the mirror does not have it"): get_data("bears")
 
 
 # Asking once

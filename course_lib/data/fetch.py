@@ -312,7 +312,7 @@ BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFE
 def is_broken(
     error:Exception, # From reading an archive
 ) -> bool: # False for what the disk refuses
-    "Whether an error says that the archive is damaged; gzip's have no number of the system, and damaged zips seek anywhere"
+    "Whether an error says that the archive is damaged; gzip's have no number, and damaged zips seek anywhere"
     return isinstance(error, BROKEN) or isinstance(error, OSError) and error.errno in (None, errno.EINVAL)
 
 # %% ../../nbs/lib/data/00_fetch.ipynb #be352a47

@@ -7,9 +7,10 @@ __all__ = ['published', 'Measured', 'new_measured', 'Run', 'new_run', 'results_f
            'Scoreboard', 'scoreboard_text']
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #15f7909f
-import csv, json, math, statistics, time
+import csv, json, math, statistics, textwrap, time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from ..base.env import CourseError, asset, checkout, device_name, did_you_mean, versions
@@ -241,10 +242,37 @@ class Scoreboard:
         return (f'<table class="scoreboard"><thead>{tag(COLUMNS, "th")}</thead><tbody>{body}</tbody></table>'
                 f"<p><small>{escape(provenance_line(self.run))}</small></p>")
 
+# %% ../../nbs/lib/lesson/00_results.ipynb #resufol1
+def fold_widths(
+    widths:list[int], # Of the columns, as they would like to be
+    most:int,         # Of the table, with two spaces between columns
+    least:int=6,      # No column gets narrower
+) -> list[int]: # Widths that fit, where that is possible
+    "Take from the widest column, one at a time"
+    widths = list(widths)
+    while sum(widths) + 2*(len(widths) - 1) > most and max(widths) > least: widths[widths.index(max(widths))] -= 1
+    return widths
+
+def folded_table(
+    rows:list[tuple], # Of strings; the first one is the heading
+    most:int,         # Width of the terminal
+) -> str: # Lines of text
+    "A table as text, its cells folded where it would be too wide"
+    widths = fold_widths([max(map(len, column)) for column in zip(*rows, strict=True)], most)
+    def lines(row):
+        cells = [textwrap.wrap(text, width) or [""] for text, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*cells, fillvalue=""):
+            yield "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+    heading, *body = ["\n".join(lines(row)) for row in rows]
+    return "\n".join([heading, "  ".join("-"*width for width in widths), *body])
+
 # %% ../../nbs/lib/lesson/00_results.ipynb #4fe178ac
 def scoreboard_text(
-    lesson:str, # Such as '04_mnist'
+    lesson:str,   # Such as '04_mnist'
+    width:int=80, # Of the terminal
 ) -> str: # The table, or what to do where there is none
     "The scoreboard of the last saved full run, as text"
-    if run := load_run(lesson): return repr(Scoreboard(run))
-    return f"No full run of {lesson} has been saved. `course run {lesson} --full --save` makes one."
+    run = load_run(lesson)
+    if not run: return f"No full run of {lesson} has been saved. `course run {lesson} --full --save` makes one."
+    columns = [f"kept run of {run.date}" if name == "ours" else name for name in COLUMNS]
+    return f"{folded_table([columns, *scoreboard_rows(run)], width)}\n{textwrap.fill(provenance_line(run), width)}"

@@ -19,7 +19,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 import course_lib
-from ..base.env import CourseError, checkout, usable_cores, wanted_mode
+from ..base.env import CourseError, checkout, did_you_mean, usable_cores, wanted_mode
 from ..base.catalogue import DiveInfo, LessonInfo, dives, find_page, lessons, notebook_path, repository_url
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #de46ebaa
@@ -28,6 +28,15 @@ def screen(
 ) -> Console: # Coloured where the reader's terminal is
     "Where this command prints"
     return Console(stderr=stderr, highlight=False, force_jupyter=False)
+
+def without_types(
+    command,           # Of typer
+    ctx:typer.Context, # What was typed
+): # The same
+    "Let help show a flag without a type, since it takes no value"
+    for param in command.get_params(ctx):
+        if getattr(param, "is_flag", False): param.metavar = ""
+    return command
 
 class CourseGroup(TyperGroup):
     "A group of commands that shows a `CourseError` as one line"
@@ -39,6 +48,25 @@ class CourseGroup(TyperGroup):
             screen(stderr=True).print(Text(str(error), style="red"), soft_wrap=True)
             raise typer.Exit(2) from error
         except KeyboardInterrupt as interrupted: raise typer.Exit(130) from interrupted
+
+    def get_command(self,
+        ctx:typer.Context, # What was typed
+        name:str,          # Of a command
+    ):
+        command = super().get_command(ctx, name)
+        return command and without_types(command, ctx)
+
+    def get_help(self, ctx): return super().get_help(without_types(self, ctx) and ctx)
+
+    def resolve_command(self,
+        ctx:typer.Context, # What was typed
+        args:list[str],    # The command and what follows
+    ):
+        if args[0].startswith("-") or self.get_command(ctx, args[0]) is not None:
+            return super().resolve_command(ctx, args)
+        known = self.list_commands(ctx)
+        raise CourseError(f"There is no command '{args[0]}'. {did_you_mean(args[0], known)} "
+                          f"`{ctx.command_path} --help` says what each does.")
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #93d56e9b
 app = typer.Typer(name="course", cls=CourseGroup, add_completion=False, pretty_exceptions_enable=False,
@@ -151,16 +179,17 @@ def results(
     from course_lib.lesson.results import scoreboard_text
     for page in [find_page(name)] if name else lessons():
         screen().print(Text(page.title, style="bold"))
-        screen().print(Text(scoreboard_text(page.path)), soft_wrap=True)
+        screen().print(Text(scoreboard_text(page.path, screen().width)), soft_wrap=True)
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #12bd1fe5
-data_app = typer.Typer(no_args_is_help=True, help="List, fetch, check and remove data sets.",
+data_app = typer.Typer(cls=CourseGroup, no_args_is_help=True, help="List, fetch, check and remove data sets.",
                        epilog="[bold]course data get mnist_sample mnist[/bold]  all that lesson 04 needs")
 app.add_typer(data_app, name="data")
 
 SetNames = Annotated[list[str], typer.Argument(metavar="NAME", show_default=False,
                                                help="Sets, as in course data list.")]
-HERE = {"": "not here", "found": "here", "mirror": "here, from a mirror", "publisher": "here, from its publisher"}
+HERE = {"": "not here", "found": "here", "damaged receipt": "here, but its receipt is damaged",
+        "mirror": "here, from a mirror", "publisher": "here, from its publisher"}
 
 @data_app.command("list")
 def list_data():
@@ -176,7 +205,11 @@ def fetch_data(names:SetNames):
     "Fetch sets unless they are here, and print where they are."
     from course_lib.data.sets import find_dataset
     from course_lib.data.get import get_data
-    for dataset in [find_dataset(name) for name in names]: typer.echo(f"{dataset.key}: {get_data(dataset.key)}")
+    for dataset in [find_dataset(name) for name in names]:
+        try: typer.echo(f"{dataset.key}: {get_data(dataset.key)}")
+        except KeyboardInterrupt:
+            typer.echo(f"\nInterrupted. What has arrived is kept; `course data get {dataset.key}` goes on.", err=True)
+            raise
 
 @data_app.command("path")
 def show_data_path(name:Annotated[str, typer.Argument(metavar="NAME", help="One set.", show_default=False)]):
@@ -199,10 +232,15 @@ def check_data(
 ):
     "Compare sets with what they were when they were fetched; exit status 1 where one is damaged."
     from course_lib.data.receipts import verify_data
-    found = [verify_data(name) for name in names or sets_here()]
-    for verification in found: typer.echo(str(verification))
-    if not found: typer.echo("No set is here, so there is nothing to verify.")
-    raise typer.Exit(0 if all(verification.ok for verification in found) else 1)
+    from course_lib.data.sets import find_dataset
+    keys, good = [find_dataset(name).key for name in names] if names else sets_here(), []
+    if not keys: typer.echo("No set is here, so there is nothing to verify.")
+    for key in keys:
+        try: found = verify_data(key)
+        except CourseError as error: typer.echo(str(error)); continue # the others are verified all the same
+        typer.echo(str(found))
+        if found.ok: good.append(key)
+    raise typer.Exit(0 if len(good) == len(keys) else 1)
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #a28f64ac
 @data_app.command("rm")
@@ -347,7 +385,23 @@ def doctor():
         line = Text(str(check))
         line.stylize(STYLES[check.status], 0, len(check.status))
         screen().print(line, soft_wrap=True)
-    raise typer.Exit(examine(show))
+    raise typer.Exit(examine(show, lambda text: screen().print(Text(text, style="bold"), soft_wrap=True)))
+
+# %% ../../nbs/lib/tools/04_cli.ipynb #clihelp1
+@app.command("help")
+def show_help(
+    ctx:typer.Context,
+    words:Annotated[list[str]|None, typer.Argument(metavar="COMMAND", show_default=False,
+                                                   help="Such as run, or data get.")]=None,
+):
+    "Say what a command does, and with which options."
+    context = ctx.parent
+    for word in words or ():
+        group = context.command
+        if not isinstance(group, CourseGroup): break
+        name, command, _ = group.resolve_command(context, [word])
+        context = typer.Context(command, info_name=name, parent=context)
+    typer.echo(context.get_help())
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #3d07ac39
 def main():

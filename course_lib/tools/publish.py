@@ -51,7 +51,7 @@ def tested_versions(
     "The versions in constraints.txt"
     file = root/"constraints.txt" if root else None
     if not (file and file.is_file()): return {}
-    return dict(re.findall(r"^([\w.-]+)==([\w.+!]+)", file.read_text(encoding="utf-8"), re.MULTILINE))
+    return dict(re.findall(r"^([\w.-]+)==([\w.+!]+)", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE))
 
 # %% ../../nbs/lib/tools/02_publish.ipynb #53b2b455
 KERNEL = ("ipykernel", "ipython", "ipywidgets", "jupyter_client", "jupyterlab", "nbclient", "nbformat")
