@@ -115,8 +115,10 @@ def parsed(
 ): # What YAML makes of it
     "Parse a quiz file; raises `CourseError` where it is no YAML"
     try: return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error: # an impossible date is a `ValueError` of Python's own
         raise CourseError(f"{path.name} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise CourseError(f"{path.name} cannot be read: brackets are nested too deeply") from error
 
 def build_quiz(
     raw:dict, # A parsed file
