@@ -319,9 +319,9 @@ def test_uploads_of_a_killed_app_are_gone_at_the_next_start(folder, tmp_path):
         with first as process:
             for place in (address, other): upload(place, "a.png", picture())
             process.kill(); process.wait(60)
-        left = uploads_in(tmp_path)
+        left = sent()
         third, _ = run()
-        with third: remaining = uploads_in(tmp_path)
+        with third: remaining = sent()
         assert len(left) == 2 and len(remaining) == 1
         assert classify(other, "a.png", picture("green"))[1][0]["label"] == "green"
 
