@@ -6,6 +6,7 @@ shown with its seed: `--seed N` begins there. `tests/test_attack.py` does a mome
 """
 import argparse
 import contextlib
+import copy
 import io
 import json
 import os
@@ -297,9 +298,9 @@ def changed(chance, content):
         walk(content)
         if not places: break
         part, key = chance.choice(places)
-        if chance.random() < .6: part[key] = chance.choice(VALUES)
+        if chance.random() < .6: part[key] = copy.deepcopy(chance.choice(VALUES))
         elif isinstance(part, dict) and chance.random() < .5:
-            part[chance.choice(["", "more", "name"])] = chance.choice(VALUES)
+            part[chance.choice(["", "more", "name"])] = copy.deepcopy(chance.choice(VALUES))
         else: del part[key]
     return content
 

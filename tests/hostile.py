@@ -1,4 +1,5 @@
 "Files of JSON as nobody would write them: for each file that the course reads, an honest one and what may become of it"
+import copy
 import json
 import os
 
@@ -80,7 +81,7 @@ def read(what, content, folder):
 
 def mutated(content, draw):
     "A content in which one value is another one, one is missing, or one has come"
-    values = st.sampled_from(VALUES)
+    values = st.sampled_from(VALUES).map(copy.deepcopy)
     places = []
     def walk(part):
         for key in part if isinstance(part, dict) else range(len(part)) if isinstance(part, list) else ():
