@@ -55,7 +55,8 @@ def named_rightly(files):
                 "english cocker spaniel": "cocker spaniel", "staffordshire bull terrier": "staffordshire bullterrier",
                 "persian": "persian cat",
                 "siamese": "siamese cat", "egyptian mau": "egyptian cat",
-                "american pit bull terrier": "american staffordshire terrier"}
+                "american pit bull terrier": "american staffordshire terrier", "japanese chin": "japanese spaniel",
+                "leonberger": "leonberg"}
     number = {}
     for breed in {file.name.rsplit("_", 1)[0] for file in files}:
         wanted = synonyms.get(plain(breed), plain(breed))
@@ -97,6 +98,7 @@ def tuned_errors(files, labels, size=192):
             learn = vision_learner(dls, pretrained(NETWORK), metrics=error_rate, train_bn=train_bn, cbs=callback)
             with learn.no_bar(), learn.no_logging(): fit(learn)
             with learn.no_bar(): errors.append(learn.validate()[1])
+            print(f"  {name:36} fold {seed - 41} of {FOLDS}: {errors[-1]:.4f}", flush=True)
         print(f"  {name:36} error {np.mean(errors):.4f} +- {np.std(errors):.4f}, "
               f"{(time.perf_counter() - began)/FOLDS:.0f} s a fold", flush=True)
 

@@ -334,7 +334,7 @@ def test_parts_are_real_commands():
     assert all(Path(command[0]).exists() for command in commands.values())
 
 
-@pytest.mark.parametrize("missing", ["nbdev", "pytest", "ruff"])
+@pytest.mark.parametrize("missing", ["nbdev", "pytest", "ruff", "xdist"])
 def test_missing_tools_are_named(monkeypatch, missing):
     monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(CourseError, match=rf"need {missing}\. .*\[dev\]"): cli.commands_for_tests(1)

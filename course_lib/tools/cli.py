@@ -296,11 +296,12 @@ def environment_for_tests(
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #38906498
 def commands_for_tests(
-    workers:int, # Notebooks at a time
+    workers:int, # Notebooks, or files of tests, at a time
     with_dives:bool=True, # Whether the dives are among them
 ) -> dict[str, list[str]]: # {name: command}
     "The commands of `course test`; raises `CourseError` where the tools for development are not installed"
-    missing = [name for name in ("nbdev", "pytest", "ruff") if importlib.util.find_spec(name) is None]
+    needed = ("nbdev", "pytest", "ruff", "xdist")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing: raise CourseError(f"Tests need {' and '.join(missing)}. "
                                   "`pip install -e \".[dev]\"` installs what is missing.")
     programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
@@ -308,7 +309,7 @@ def commands_for_tests(
     return {"lint": [sys.executable, "-m", "ruff", "check"],
             "notebooks": [shutil.which("nbdev-test", path=programs), "nbs", "--n-workers", str(workers),
                           *([] if with_dives else ["--skip-folder-re", "^dives$"])],
-            "package": [sys.executable, "-m", "pytest"],
+            "package": [sys.executable, "-m", "pytest", "-n", str(workers), "--dist", "loadfile"],
             "sync": [*course, "sync", "--check"]}
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #be77fe4a
