@@ -46,7 +46,7 @@ def test_a_changed_value_gets_words_or_is_read(folder):
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) # no half characters
 
-NUMBERS = st.integers() | st.floats(-1e9, 1e9)
+NUMBERS = st.integers(-2**62, 2**62) | st.floats(-1e9, 1e9)
 
 @settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(st.recursive(st.none() | st.booleans() | NUMBERS | TEXTS,

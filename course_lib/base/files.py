@@ -143,6 +143,15 @@ def no_number(
     "Refuse what Python would read and JSON does not have"
     raise ValueError(f"{name} is no number of JSON")
 
+def bounded(
+    kind, # `int` or `float`
+): # A function of a text
+    "Read a number, but none of a thousand digits, with which nobody can compute"
+    def read(text):
+        if len(text) < 400 and abs(number := kind(text)) < 1e300: return number
+        raise ValueError(f"{text:.20} is too large a number")
+    return read
+
 def check_depth(
     content, # What JSON can hold
 ):
@@ -160,7 +169,8 @@ def parse_json(
 ): # What it holds; every text of it can be written again
     "Read JSON that nobody has checked; raises `ValueError` where it is none"
     try:
-        content = json.loads(text, parse_constant=no_number)
+        content = json.loads(text, parse_constant=no_number, parse_int=bounded(int),
+                             parse_float=bounded(float))
         check_depth(content)
         json.dumps(content, ensure_ascii=False).encode() # half a character could not be written
     except RecursionError as error: raise ValueError("it is too deeply nested") from error
