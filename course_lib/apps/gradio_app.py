@@ -227,6 +227,7 @@ def serve(
     "Build the app and serve it; uploads go to a private folder that goes at the end, or at the next start"
     end_in_order()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    if options.get("share"): os.environ.setdefault("APP_HOSTS", "*") # open to all, under a name that Gradio chooses
     with uploads_folder() as uploads:
         app = build_app(folder, uploads).queue(default_concurrency_limit=usable_cores(), max_size=64)
         app.launch(blocked_paths=[str(folder)], **LAUNCH | options)

@@ -72,7 +72,8 @@ def is_known(
     try: name = urlsplit(f"//{host}").hostname or ""
     except ValueError: return False
     names = f"localhost,{os.environ.get('APP_HOSTS', '')},{os.environ.get('SPACE_HOST', '')}" # a Space has its own
-    if name in {known.strip().lower() for known in names.split(",")} - {""}: return True
+    known = {one.strip().lower() for one in names.split(",")} - {""}
+    if "*" in known or name in known: return True
     try: return bool(ipaddress.ip_address(name))
     except ValueError: return False
 

@@ -289,7 +289,7 @@ def environment_for_tests(
     env:dict|None=None, # Environment to start from; `os.environ` by default
 ) -> dict[str, str]: # Environment of the test commands
     "What test commands find in their environment"
-    theirs = ("COURSE_MODE", "COURSE_SAVE")
+    theirs = ("COURSE_MODE", "COURSE_SAVE", "COURSE_ASKED")
     env = {name: value for name, value in (os.environ if env is None else env).items() if name not in theirs}
     threads = {"OMP_NUM_THREADS": "1"} if workers > 1 else {}
     return env | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"} | threads
