@@ -391,7 +391,7 @@ def _split_fault(
 # %% ../../nbs/solutions/01_intro.ipynb #check-split_by_group
 @check.add("split_by_group(groups, share, seed)", "I17",
            "Numbers of the items to learn from and of those to judge by, where no group is in both",
-           section="Two sets to keep away from", without=("GroupShuffleSplit", "GroupKFold", "StratifiedGroupKFold"),
+           section="By person", without=("GroupShuffleSplit", "GroupKFold", "StratifiedGroupKFold"),
            hints=("First draw groups. Then ask for each item whether its group was drawn.",),
            takeaway="A set of words has another order in each run of Python. Sort the groups before you draw.")
 def _split_by_group(trial):
@@ -429,7 +429,7 @@ def _planted(
 @check.add("leaked(train, valid)", "I17",
            "Whether each picture of `valid` is also in `train`, as it is or mirrored left to right, shape (pictures "
            "of `valid`,)",
-           section="Two sets to keep away from",
+           section="What will be new",
            hints=("Take one picture of `valid` first. With how many must it be compared? Along which "
                   "axes must pixels agree?",),
            takeaway="Pictures that were saved again differ in many pixels a little. `check_images` "
@@ -466,7 +466,7 @@ def _all_pitches(
 # %% ../../nbs/solutions/01_intro.ipynb #check-loudness
 @check.add("loudness(sound, window)", "I19",
            "How strong each pitch is in each piece of `window` samples, shape (window/2 + 1, pieces), low pitch first",
-           section="Everything can be a picture",
+           section="Sound",
            without=("stft", "ShortTimeFFT", "spectrogram", "Spectrogram", "specgram"),
            hints=("`torch.fft.rfft` transforms along the last axis. Which shape must the sound have "
                   "before, and which after?",),
@@ -516,7 +516,7 @@ def _cities(
 # %% ../../nbs/solutions/01_intro.ipynb #check-chance_of_slope
 @check.add("chance_of_slope(x, y)", "I20",
            "The share of all orders of `y` that give a slope at least as far from 0 as the measured one",
-           section="Is it real?", without=("permutation_test",),
+           section="What luck alone gives", without=("permutation_test",),
            hints=("`itertools.permutations(y.tolist())` gives every order once. What is compared with what?",),
            takeaway="This is a permutation test. With many cities, draw some thousand orders instead of all.")
 def _chance_of_slope(trial):
