@@ -23,7 +23,7 @@ check = Checks("01_intro")
 # %% ../../nbs/solutions/01_intro.ipynb #check-baseline_error
 @check.add("baseline_error(train_labels, valid_labels)", "I3",
            "Error rate on `valid_labels` of a model that always says the most frequent of `train_labels`",
-           section="A classifier in an hour", without=("DummyClassifier",),
+           section="A first model", without=("DummyClassifier",),
            hints=("Two steps. What does this model say? And how often is that wrong, and of how many?",),
            takeaway="Write this number down before you train. A model that is not better has learned nothing.")
 def _baseline_error(trial):
@@ -52,7 +52,7 @@ _NO_PETS = ("list.txt", "great_pyrenees.jpg", "_12.jpg", "pug_3.jpg.part", "pug_
 
 @check.add("label_from_name(name)", "I4",
            "Kind and breed, both as words; raises `ValueError` for a name that is no picture of a pet",
-           section="The same recipe, other labels",
+           section="Your own two things",
            hints=("Describe the whole name, from its first letter to its last: `re.fullmatch` compares all of it.",),
            takeaway="Count the labels of a new data set before you train. What should not be there shows at once.")
 def _label_from_name(trial):
@@ -71,6 +71,44 @@ def _label_from_name(trial):
             "The first two came in the opposite order.": (breed, kind),
             "The breed lost its upper-case letters.": (kind, breed.lower())})
     for name in _NO_PETS: trial.complains(name, about=name, called="the file", why="this is no picture of a pet")
+
+# %% ../../nbs/solutions/01_intro.ipynb #people-rows
+def _people_rows(
+    n:int, # How many
+) -> pd.DataFrame: # Columns age, hours, job, answer; one number in twenty is missing
+    "Invented people; who is older, works longer and has the right job answers 'yes'"
+    rows = pd.DataFrame({"age": torch.normal(40., 12., (n,)), "hours": torch.normal(38., 8., (n,)),
+                         "job": np.array(["cook", "clerk", "nurse"])[torch.randint(3, (n,)).numpy()]})
+    score = (rows["age"] - 40)/12 + (rows["hours"] - 38)/8 + rows["job"].map({"cook": -1., "clerk": 0., "nurse": 1.})
+    rows["answer"] = np.where(score > 0, "yes", "no")
+    for name in ("age", "hours"): rows.loc[torch.rand(n).numpy() < 0.05, name] = float("nan")
+    return rows
+
+# %% ../../nbs/solutions/01_intro.ipynb #check-train_table
+@check.add("train_table(table)", "I7", "A tabular learner, trained to predict the column `answer` from the other three",
+           section="More than pictures", changes=True,
+           hints=("The lesson's cell for the census has every part. Which columns are words here, and how many epochs does a table of 300 rows take?",),
+           takeaway="A small table takes many epochs and hardly any time. Always look at a first model within a minute.")
+def _train_table(trial):
+    table, fresh = _people_rows(300), _people_rows(200)
+    learn = trial(table.copy())
+    trial.last_call, dls = "train_table(table)", getattr(learn, "dls", None)
+    if dls is None or not hasattr(learn, "get_preds"): trial.refuse(f"wanted a trained learner, got `{value_text(learn)}`.")
+    words, numbers = list(dls.cat_names), list(dls.cont_names)
+    if "answer" in words + numbers: trial.refuse("the answer is among the columns that it learns from, and of new rows nobody knows it.")
+    unused = [name for name in ("age", "hours", "job") if name not in words + numbers]
+    if unused: trial.refuse(f"`{unused[0]}` plays no part.")
+    aside = len(dls.valid_ds)
+    if not 40 <= aside <= 80: trial.refuse(f"{aside} of 300 rows were put aside for judging, and a fifth was asked for.")
+    with learn.no_bar(): preds = trial.run(lambda: learn.get_preds(dl=dls.test_dl(fresh.drop(columns="answer"))))[0]
+    if preds.shape[1:] != (2,): trial.refuse("one number comes out for each row: the answer was taken for a quantity, and it is one of two kinds.")
+    if preds.isnan().any(): trial.refuse("its predictions are no numbers (`nan`). What became of the gaps in the table?")
+    said = [dls.vocab[n] for n in preds.argmax(1).tolist()]
+    right, lazy = (said == fresh["answer"]).mean(), fresh["answer"].value_counts(normalize=True).max()
+    if right >= 0.85: return
+    why = ("It was hardly trained: more epochs, or a higher learning rate." if right > lazy + 0.05 else
+           "Always giving the more frequent answer would do nearly as well. Was it trained?")
+    trial.refuse(f"it is right for {right:.0%} of new people, and should be for 85 %. {why}")
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-into_range
 @check.add("into_range(acts, low, high)", "I8",
@@ -137,7 +175,7 @@ def closeness(
 @check.add("keep_if_better(weights, performance, changes)", "I12",
            "The weights after all `changes` were tried in turn and only those that helped were "
            "kept, and their performance",
-           section="A program that writes itself",
+           section="What it all has in common",
            hints=("Two things have to be remembered from one change to the next. Which?",),
            takeaway="All training is this loop. Gradients only make better proposals than luck does.")
 def _keep_if_better(trial):
@@ -205,6 +243,54 @@ def _gain_by_group(trial):
         right, wrong = _group_numbers(groups, shown, bought)
         rule = f"Those are the gains of {', '.join(keys)}, in this order."
         trial.same(torch.tensor(values, dtype=torch.float64), right, rule, wrong)
+
+# %% ../../nbs/solutions/01_intro.ipynb #chance-learner
+def _chance_learner(): # fastai `Learner`
+    "A small network, 32 rows of ten numbers with labels from a coin to learn from, and 32 others to judge by"
+    from fastai.basics import CrossEntropyLossFlat, DataLoader, DataLoaders, Learner, accuracy
+    from torch import nn
+    def loader(shuffle):
+        rows = list(zip(torch.randn(32, 10), torch.randint(2, (32,)), strict=True))
+        return DataLoader(rows, bs=16, shuffle=shuffle)
+    net = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 2))
+    return Learner(DataLoaders(loader(True), loader(False)), net, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
+
+def _losses(
+    learn, # As above
+) -> list: # Loss on the training rows, on the others; then the share of right answers on both
+    "What a learner is worth on the rows that it learns from and on the others"
+    parts = [tuple(map(torch.stack, zip(*dl.dataset, strict=True))) for dl in learn.dls]
+    net = learn.model.eval().cpu()
+    with torch.no_grad(): scores = [net(x).log_softmax(1) for x, _ in parts]
+    return ([-score.gather(1, y[:, None]).mean().item() for score, (_, y) in zip(scores, parts, strict=True)]
+            + [(score.argmax(1) == y).float().mean().item() for score, (_, y) in zip(scores, parts, strict=True)])
+
+# %% ../../nbs/solutions/01_intro.ipynb #check-by_heart
+@check.add("by_heart(learn)", "I16",
+           "Train until the training loss is below 0.1; return the losses at the end on the training and on the validation set",
+           section="Overfitting, seen", changes=True,
+           hints=("`learn.fit(epochs, lr)` trains. How many steps are there in an epoch of 32 rows, and how many did the lesson's models take?",),
+           takeaway="A model that cannot learn a handful of examples by heart has a mistake in it. It is the first test of any new network.")
+def _by_heart(trial):
+    learn = _chance_learner()
+    first, first_others, *_ = _losses(learn)
+    got = trial(learn)
+    trial.last_call = "by_heart(learn)"
+    train, valid = trial.pair(got, "two numbers, the loss on the training set and the loss on the validation set")
+    known, others, right, right_others = _losses(learn)
+    if not known < 0.1:
+        why = ("It has hardly fallen: the steps were too few or too small." if 0.8*first < known < 1.2*first else
+               "It fell, and more epochs or larger steps would bring it down." if known < first else
+               "It has risen: the steps were too large.")
+        trial.refuse(f"the loss on the training set is {known:.3f} at the end. {why}")
+    seen = getattr(learn.recorder, "values", None) or [[math.nan]]
+    trial.same_number(train, known, "The first number is the loss at the end on the rows that it learned from.", {
+        "That is the loss on the validation set. `ds_idx` says which set is measured: 0 is for training.": others,
+        "That is the column `train_loss`, an average over the last batches, and it lags behind.": seen[-1][0],
+        "That was measured before the training.": first, "That is the share of right answers.": right})
+    trial.same_number(valid, others, "The second number is the loss at the end on the rows that it has never seen.", {
+        "That is the loss on the training set.": known, "That was measured before the training.": first_others,
+        "That is the share of right answers.": right_others})
 
 # %% ../../nbs/solutions/01_intro.ipynb #rival-stop
 def _rival_stop(
@@ -305,7 +391,7 @@ def _split_fault(
 # %% ../../nbs/solutions/01_intro.ipynb #check-split_by_group
 @check.add("split_by_group(groups, share, seed)", "I17",
            "Numbers of the items to learn from and of those to judge by, where no group is in both",
-           section="Two sets to keep away from", without=("GroupShuffleSplit", "GroupKFold", "StratifiedGroupKFold"),
+           section="By person", without=("GroupShuffleSplit", "GroupKFold", "StratifiedGroupKFold"),
            hints=("First draw groups. Then ask for each item whether its group was drawn.",),
            takeaway="A set of words has another order in each run of Python. Sort the groups before you draw.")
 def _split_by_group(trial):
@@ -343,7 +429,7 @@ def _planted(
 @check.add("leaked(train, valid)", "I17",
            "Whether each picture of `valid` is also in `train`, as it is or mirrored left to right, shape (pictures "
            "of `valid`,)",
-           section="Two sets to keep away from",
+           section="What will be new",
            hints=("Take one picture of `valid` first. With how many must it be compared? Along which "
                   "axes must pixels agree?",),
            takeaway="Pictures that were saved again differ in many pixels a little. `check_images` "
@@ -380,7 +466,7 @@ def _all_pitches(
 # %% ../../nbs/solutions/01_intro.ipynb #check-loudness
 @check.add("loudness(sound, window)", "I19",
            "How strong each pitch is in each piece of `window` samples, shape (window/2 + 1, pieces), low pitch first",
-           section="Everything can be a picture",
+           section="Sound",
            without=("stft", "ShortTimeFFT", "spectrogram", "Spectrogram", "specgram"),
            hints=("`torch.fft.rfft` transforms along the last axis. Which shape must the sound have "
                   "before, and which after?",),
@@ -430,7 +516,7 @@ def _cities(
 # %% ../../nbs/solutions/01_intro.ipynb #check-chance_of_slope
 @check.add("chance_of_slope(x, y)", "I20",
            "The share of all orders of `y` that give a slope at least as far from 0 as the measured one",
-           section="Is it real?", without=("permutation_test",),
+           section="What luck alone gives", without=("permutation_test",),
            hints=("`itertools.permutations(y.tolist())` gives every order once. What is compared with what?",),
            takeaway="This is a permutation test. With many cities, draw some thousand orders instead of all.")
 def _chance_of_slope(trial):

@@ -185,7 +185,7 @@ def load_run(
                           f"or write it anew with `course run {lesson} --full --save`.") from error
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #84a466c8
-COLUMNS = ("row", "what", "metric", "published", "ours", "lowest to highest", "seconds")
+COLUMNS = ("what", "metric", "published", "ours", "lowest to highest", "seconds")
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #2dbd9746
 def number_text(
@@ -206,7 +206,7 @@ def scoreboard_rows(
         theirs = known[m.published].value if m.published and run.comparable else ""
         extremes = f"{number_text(min(m.values))} to {number_text(max(m.values))}" if len(m.values) > 1 else ""
         took = f"{statistics.median(m.seconds):.1f}" if m.seconds else ""
-        cells.append((m.row, what, m.metric, theirs, number_text(m.value), extremes, took))
+        cells.append((what, m.metric, theirs, number_text(m.value), extremes, took))
     return cells
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #51320264

@@ -89,11 +89,11 @@ class Quiz:
     def of_rows(self,
         rows, # Rows of the table of contents, such as ["M1", "M2"]
     ) -> list: # Ids
-        "The questions that belong to these rows"
+        "The questions of the lesson itself that belong to these rows; those of its dives stand there"
         known = sorted({q.row for q in self.questions})
         for row in set(rows) - set(known):
             raise CourseError(f"The quiz of {self.lesson} has no question for row '{row}'. {did_you_mean(row, known)}")
-        return [q.id for q in self.questions if q.row in rows]
+        return [q.id for q in self.questions if q.row in rows and not q.page]
 
 # %% ../../nbs/lib/quiz/01_questions.ipynb #d76f3425
 def build_choice(
