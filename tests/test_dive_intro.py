@@ -142,3 +142,10 @@ def test_what_depends_on_the_seed_is_a_median_of_five(dive, what):
 
 
 def test_the_search_kept_what_is_good(): assert figure("01_a_search_that_fails", "addresses") == pytest.approx(8/12)
+
+
+def test_more_old_photographs_help_and_more_epochs_do_not():
+    error = {m.setting: m.value for m in measured("01_forgetting", "error on the old kinds") if m.seeds}
+    after = {epochs: [error[f"{n} old photographs, {epochs} epochs"] for n in (0, 16, 50, 150)] for epochs in (3, 20)}
+    assert after[20][0] > 0.9 and after[20][3] < 0.15 and after[20] == sorted(after[20], reverse=True)
+    assert max(abs(early - late) for early, late in zip(after[3], after[20], strict=True)) < 0.15
