@@ -14,7 +14,7 @@ def median_times(
     calls:dict[str, Callable], # {name: function without arguments}
     repeats:int=20,            # Rounds; in each, every function is called once
 ) -> dict[str, float]: # {name: milliseconds}
-    "How long calls take: the median of rounds in which they take turns, so that a busy moment hits all of them"
+    "How long calls take: the median of rounds in which they take turns"
     times = {name: [] for name in calls}
     for call in calls.values(): call()           # the first call is slower, and not counted
     for _ in range(repeats):
