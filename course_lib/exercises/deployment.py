@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
 from .check import Checks
+from .networks import fit_fault, framed_pictures, layer_slips, ridge_slips
 from .trial import value_text
 
 # %% ../../nbs/solutions/02_deployment.ipynb #checks
@@ -306,47 +306,18 @@ def _unsafe_files(trial):
         if got != sorted(faults):
             trial.refuse(f"wanted each name once, in the order of the alphabet, got `{value_text(got)}`.")
 
-# %% ../../nbs/solutions/02_deployment.ipynb #framed-set
-def _framed(
-    folder:Path, # Existing folder
-    each:int,    # Pictures of a kind
-) -> dict[str, str]: # {path below the folder: the right label}
-    "Write wide pictures with a red left, a green right and a white upper edge, in folders by kind"
-    picture = Image.new("RGB", (40, 20), "blue")
-    for colour, box in (("red", (0, 0, 8, 20)), ("lime", (32, 0, 40, 20)), ("white", (0, 0, 40, 4))):
-        picture.paste(colour, box)
-    for kind in ("black", "grizzly", "teddy"):
-        (folder/kind).mkdir()
-        for number in range(each): picture.save(folder/kind/f"{number}.png")
-    return {f"{kind}/{number}.png": "fine" if kind == "teddy" else "ranger"
-            for kind in ("black", "grizzly", "teddy") for number in range(each)}
-
-# %% ../../nbs/solutions/02_deployment.ipynb #fit-fault
-def _fit_fault(
-    picture,  # Tensor of shape (3, height, width), from 0 to 1, made of a picture of `_framed`
-    size:int, # Pixels of a side that were asked for
-) -> str: # A sentence, or '' where all is well
-    "How a picture was made to fit, if not by squishing"
-    if tuple(picture.shape[1:]) != (size, size):
-        return f"pictures come out with {picture.shape[2]} by {picture.shape[1]} pixels, not {size} by {size}."
-    red, green, blue = picture[:, size//2, 0].tolist()
-    if red < 0.5 or green > 0.5: return "the sides of wide pictures are gone. That is a crop, and a squish was asked for."
-    if picture[:, 0, size//2].min() < 0.5:
-        return "wide pictures have got bars above and below. That is padding, and a squish was asked for."
-    return ""
-
 # %% ../../nbs/solutions/02_deployment.ipynb #check-ranger_block
 @check.add("ranger_block(size, valid_pct, seed)", "D1",
            "A `DataBlock` for pictures of bears in folders by kind: 'ranger' for black and grizzly, 'fine' for teddy",
            section="Pictures that fit",
            hints=("Only one of the four things differs from the block at the top of the page. Which?",
                   "`get_y` may be a function of your own. It gets the path of a picture."),
-           takeaway="Now train it: `ranger_block(SIZE, 0.2, 42).dataloaders(path, bs=BATCH)`, then two lines that you know.")
+           takeaway="Now train it: `ranger_block(SIZE, 0.2, 42).dataloaders(path)`, then two lines that you know.")
 def _ranger_block(trial):
     from fastai.data.block import DataBlock
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch).resolve()
-        right = _framed(folder, 6)
+        right = framed_pictures(folder, 6)
         def loaders(size, valid_pct, seed):
             block = trial(size, valid_pct, seed)
             if not isinstance(block, DataBlock): trial.refuse(f"wanted a `DataBlock`, got `{value_text(block)}`.")
@@ -356,42 +327,26 @@ def _ranger_block(trial):
             if sorted(dls.vocab) == ["black", "grizzly", "teddy"]:
                 trial.refuse("it tells the three kinds apart. The ranger wants two words only, `fine` and `ranger`.")
             if sorted(dls.vocab) != ["fine", "ranger"]:
-                trial.refuse(f"wanted the labels `fine` and `ranger`, got {', '.join(f'`{name}`' for name in dls.vocab)}.")
+                words = ", ".join(f"`{name}`" for name in dls.vocab)
+                trial.refuse(f"wanted the labels `fine` and `ranger`, got {words}.")
             named = {Path(item).relative_to(folder).as_posix(): dls.vocab[int(label)]
-                     for part in (dls.train_ds, dls.valid_ds) for item, label in zip(part.items, part.tls[1], strict=True)}
-            if len(named) < len(right): trial.refuse(f"of {len(right)} pictures in three folders {len(named)} are used.")
+                     for part in (dls.train_ds, dls.valid_ds)
+                     for item, label in zip(part.items, part.tls[1], strict=True)}
+            if len(named) < len(right):
+                trial.refuse(f"of {len(right)} pictures in three folders {len(named)} are used.")
             turned = [name for name, label in right.items() if named[name] != label]
             if len(turned) == len(right): trial.refuse("the two words are swapped: a teddy is `fine`.")
             if turned: trial.refuse(f"`{turned[0]}` got the label `{named[turned[0]]}`.")
             valid = len(dls.valid_ds)
             if abs(valid - valid_pct*len(right)) >= 1:
-                trial.refuse(f"{valid} of {len(right)} pictures are kept for validation, and a share of {valid_pct} was "
-                             "asked for.")
+                trial.refuse(f"{valid} of {len(right)} pictures are kept for validation, and a share of {valid_pct} "
+                             "was asked for.")
             xb, _ = trial.run(dls.valid.one_batch) # where nothing is left to chance
-            if fault := _fit_fault(xb[0], size): trial.refuse(fault)
-        splits = [{Path(item).as_posix() for item in loaders(16, 0.25, seed).valid_ds.items} for seed in (3, 3, 4, 5, 6)]
+            if fault := fit_fault(xb[0], size): trial.refuse(fault)
+        splits = [set(map(str, loaders(16, 0.25, seed).valid_ds.items)) for seed in (3, 3, 4, 5, 6)]
         if splits[0] != splits[1]: trial.refuse("the same `seed` gave another split. Hand it over to the splitter.")
         if all(split == splits[0] for split in splits):
             trial.refuse("every `seed` gave the same split. Hand it over to the splitter.")
-
-# %% ../../nbs/solutions/02_deployment.ipynb #layer-slips
-def _layer_slips(
-    layer:nn.Conv2d, # Expects normalised numbers
-    x, mean, std,    # Pixels, and what they are normalised by
-) -> dict: # {sentence on a mistake: the outputs that it gives}
-    "What each known mistake makes of pixels"
-    w, m, s = layer.weight, mean[None, :, None, None], std[None, :, None, None]
-    bias = torch.zeros(len(w)) if layer.bias is None else layer.bias
-    def through(weight, shift, bias=bias): return F.conv2d(x, weight, bias - shift.sum((1, 2, 3)), layer.stride)
-    return {"It takes normalised numbers still.": through(w, 0*w),
-            "It divides, and the mean is not subtracted.": through(w/s, 0*w),
-            "The mean is subtracted, and nothing is divided by the standard deviation.": through(w, w*m),
-            "The weights are divided by the standard deviation, and what the mean adds to the bias is not.":
-                through(w/s, w*m),
-            "The mean was added instead of subtracted.": through(w/s, -w*m/s),
-            "It multiplies by the standard deviation instead of dividing by it.": through(w*s, w*m*s),
-            "What the mean adds to the bias was divided twice.": through(w/s, w*m/s**2),
-            "The bias that `layer` had is lost.": through(w/s, w*m/s, 0*bias)}
 
 # %% ../../nbs/solutions/02_deployment.ipynb #check-takes_pixels
 @check.add("takes_pixels(layer, mean, std)", "D8",
@@ -411,26 +366,9 @@ def _takes_pixels(trial):
         if new is layer or not kept:
             trial.refuse("`layer` itself was changed, and somebody still needs it. Work on a copy.")
         with torch.inference_mode():
-            want, slips = before((x - mean[:, None, None])/std[:, None, None]), _layer_slips(before, x, mean, std)
+            want, slips = before((x - mean[:, None, None])/std[:, None, None]), layer_slips(before, x, mean, std)
             got = trial.run(new, x)
         trial.same(got, want, "The outputs were compared for random pixels.", slips)
-
-# %% ../../nbs/solutions/02_deployment.ipynb #ridge-slips
-def _ridge_slips(
-    f, table, # Features and 0/1, float64
-    alpha,    # Price of the weights
-) -> dict: # {sentence on a mistake: the weights that it gives}
-    "What each known mistake gives"
-    square, unit, pictures = f.T@f, torch.eye(f.shape[1], dtype=f.dtype), len(f)
-    def solved(price, y=table): return torch.linalg.solve(square + price, f.T@y).float()
-    return {"`alpha` is not in it: that is plain least squares.": (torch.linalg.pinv(f)@table).float(),
-            "`alpha` was added to every number of the product. It belongs on the diagonal only.":
-                (torch.linalg.pinv(square + alpha)@f.T@table).float(),
-            "`alpha` was multiplied by the number of pictures.": solved(alpha*pictures*unit),
-            "`alpha` was divided by the number of pictures.": solved(alpha/pictures*unit),
-            "The price was 1, whatever `alpha` is.": solved(unit),
-            "The table has -1 where a class is wrong, and 0 was asked for.": solved(alpha*unit, 2*table - 1),
-            "Nothing was solved: those are the sums of the features of each class.": (f.T@table).float()}
 
 # %% ../../nbs/solutions/02_deployment.ipynb #check-ridge_head
 @check.add("ridge_head(features, labels, classes, alpha)", "D9",
@@ -449,7 +387,7 @@ def _ridge_head(trial):
         got = trial(features, labels, classes, alpha)
         turned = {"Rows and columns are swapped: a row for each feature, a column for each class.": want.float().T}
         trial.same(got, want.float(), "`features @ W` should be near 1 in the column of the right class.",
-                   _ridge_slips(f, table, alpha) | turned)
+                   ridge_slips(f, table, alpha) | turned)
 
 # %% ../../nbs/solutions/02_deployment.ipynb #check-workers_needed
 @check.add("workers_needed(per_second, milliseconds, busy)", "D12",
