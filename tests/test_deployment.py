@@ -34,13 +34,14 @@ def measured(run, row, what, setting=""):
 
 
 CEILINGS = [ # (row, what, setting, largest median); before cleaning, a tenth of the labels is wrong on purpose
-    ("D4", "three bears, before cleaning", "", 0.27), ("D7", "cat or dog, exported", "", 0.03),
+    ("D4", "three bears, before cleaning", "judged by its labels", 0.27),
+    ("D4", "three bears, before cleaning", "judged by what", 0.06), ("D7", "cat or dog, exported", "", 0.03),
     ("D6", "three bears, after cleaning", "judged by its labels", 0.1),
     ("D6", "three bears, after cleaning", "judged by what", 0.06)]
 FLOORS = [ # (row, what, setting, least median)
-    ("D5", "labels that are right after cleaning", "", 0.96),
-    ("D12", "times as fast as learn.predict", "as it was", 2.),
-    ("D12", "times as fast as learn.predict", "eight bits", 3.),
+    ("D5", "wrong labels found", "", 0.7),
+    ("D12", "times as fast as learn.predict", "as it was", 2.5),
+    ("D12", "times as fast as learn.predict", "eight bits", 4.),
     ("D12", "same label as learn.predict", "as it was", 1.), ("D12", "same label as learn.predict", "eight bits", 0.98)]
 
 
@@ -57,11 +58,11 @@ def test_figures_of_the_last_full_run(run, row, what, setting, least):
     assert figure.metric == "ratio" or figure.value <= 1
 
 
-def test_a_model_may_be_better_than_its_labels(run):
-    "The same model, judged by labels of which some are wrong, and by what the pictures show"
-    before = measured(run, "D4", "three bears, before cleaning").value
-    after = measured(run, "D6", "three bears, after cleaning", "judged by what").value
-    assert after < before
+def test_a_model_may_be_better_than_its_labels_and_cleaning_mends_the_judge(run):
+    "The same pictures judge, once by labels of which some are wrong, and once by what they show"
+    error = lambda row, what, how: measured(run, row, f"three bears, {what} cleaning", f"judged by {how}").value
+    assert error("D4", "before", "what") < error("D4", "before", "its labels")
+    assert error("D6", "after", "its labels") < error("D4", "before", "its labels")
 
 
 def test_the_last_full_run_used_real_data(run):
