@@ -174,7 +174,7 @@ def those(wanted):
 
 COVERED = {
     "01_intro": (62, "I", 22),
-    "02_deployment": (49, "D", 16),
+    "02_deployment": (53, "D", 16),
     "03_foundations": (39, "F", 11),
     "04_mnist": (37, "M", 8),
 } # {lesson: (questions, letter of its rows in the table of contents, last row with questions)}

@@ -615,6 +615,6 @@ def test_the_card_is_one_that_a_space_reads(folder):
     _, facts, text = (folder/"README.md").read_text(encoding="utf-8").split("---\n", 2)
     facts = yaml.safe_load(facts)
     assert (facts["title"], facts["sdk"], facts["app_file"]) == (TITLE, "gradio", "app.py")
-    assert "ended in July 2026" in text and "<b>" not in text
+    assert "check [the host's own page](https://huggingface.co/docs/hub/spaces-overview)" in text and "<b>" not in text
     assert "--limit-concurrency 64" in text and "proxy in front" in text
     assert "*.onnx filter=lfs" in (folder/".gitattributes").read_text()
