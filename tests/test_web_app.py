@@ -844,7 +844,8 @@ def test_the_head_is_the_one_that_scikit_learn_finds(pictures, classes, alpha, a
     assert np.allclose(np.sum(found["scores"], 1), 1)
     classifier = RidgeClassifier(alpha=alpha).fit(features.astype(float), labels)
     assert np.array_equal(np.argmax(found["scores"], 1), classifier.predict(features))
-    assert np.allclose(np.atleast_2d(classifier.coef_)[-1], 2*np.array(found["weights"][-1]), atol=1e-4), "its targets are -1 and 1"
+    theirs = np.atleast_2d(classifier.coef_)[-1]/2 # Its targets are -1 and 1
+    assert np.allclose(theirs, found["weights"][-1], atol=1e-4)
     spread = ((features - features.mean(0))**2).sum(1).mean()
     assert found["usual"] == pytest.approx(0.1*spread, rel=1e-5)
     for out in range(min(pictures, 5)): # What a head says of a picture that it has not seen
@@ -866,7 +867,7 @@ def name(page, number, words):
 
 def give(page, number, *files):
     "Add pictures to a class, and wait for them"
-    page.evaluate(f"document.querySelectorAll('.group').forEach((group, i) => group.id = `group${{i}}`)")
+    page.evaluate("document.querySelectorAll('.group').forEach((group, i) => group.id = `group${i}`)")
     page.set_files(f"#group{number} input[type=file]", *files)
 
 
@@ -878,7 +879,8 @@ def tinted(folder, kind, count):
     folder.mkdir(exist_ok=True)
     for number in range(count):
         picture = drawing(number + 100*kind)
-        Image.blend(picture, Image.new("RGB", picture.size, ("crimson", "navy")[kind]), 0.6).save(folder/f"{number}.png")
+        colour = Image.new("RGB", picture.size, ("crimson", "navy")[kind])
+        Image.blend(picture, colour, 0.6).save(folder/f"{number}.png")
     return sorted(folder.iterdir())
 
 
