@@ -56,8 +56,6 @@ class Visitor:
     "Somebody in front of the notebook"
     def __init__(self, page, work):
         self.page, self.work = page, work
-        self.page.wait_for("!!window.jupyterapp && !!document.querySelector('.jp-Notebook .jp-Cell')", 240)
-        self.page.click(".jp-Notebook .jp-Cell .jp-InputPrompt")
         self.run()
 
     def run(self):

@@ -125,7 +125,7 @@ def test_nothing_is_loaded_before_the_click_and_then_it_answers(site, browser):
         loaded(page)
         assert page.evaluate("document.activeElement.tagName + document.activeElement.title") == "IFRAMECat or dog?"
         page.evaluate(f"{INSIDE}.querySelector('#examples button').click()")
-        page.wait_for(f"{INSIDE}.querySelector('#results article li')")
+        page.wait_for(f"!!{INSIDE}.querySelector('#results article li')")
         assert page.evaluate(f"{INSIDE}.querySelectorAll('#results article li').length") == 3
         assert page.wait_for("(frame => frame.offsetHeight >= frame.contentDocument.body.offsetHeight)"
                              "(document.querySelector('iframe'))")

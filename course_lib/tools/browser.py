@@ -36,8 +36,8 @@ def find_browser() -> str: # Path of a program
     "Chromium or Chrome; raises `BrowserError` where there is none"
     found = next(filter(usable, filter(None, map(shutil.which, NAMES))), None)
     if found is None:
-        raise BrowserError(f"No browser was found that can be used: install Chromium (looked for {', '.join(NAMES)}; snaps do "
-                           "not count).")
+        raise BrowserError(f"No browser was found that can be used: install Chromium ({', '.join(NAMES)}; "
+                           "snaps do not count).")
     return found
 
 # %% ../../nbs/lib/tools/07_browser.ipynb #brows-11
@@ -51,6 +51,7 @@ class Page:
         except ImportError as error:
             raise BrowserError("A browser is driven with websocket-client: `pip install -e \".[dev]\"`.") from error
         self.socket, self.last, self.errors = create_connection(address, timeout=seconds, suppress_origin=True), 0, []
+        self.dialog = None # The field of a dialog for files that was opened
         for domain in ("Page", "Runtime", "DOM", "Network", "Log"): self.call(f"{domain}.enable")
 
     def call(self, method:str, **params) -> dict:
@@ -62,8 +63,9 @@ class Page:
         return message["result"]
 
     def note(self, event:dict):
-        "Keep what an event says about errors"
+        "Keep what an event says about errors, and about a dialog for files"
         params = event.get("params", {})
+        if event.get("method") == "Page.fileChooserOpened": self.dialog = params["backendNodeId"]
         if event.get("method") == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
             self.errors.append(details.get("exception", {}).get("description", details["text"]))
@@ -131,6 +133,19 @@ class VisitedPage(Page):
         }})()""")
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=middle[0], y=middle[1], button="left", clickCount=1)
+
+    def choose_files(self, selector:str, *paths):
+        "Click on what opens a dialog for files, and choose some: for fields that are not on the page themselves"
+        self.dialog = None
+        self.call("Page.setInterceptFileChooserDialog", enabled=True)
+        self.click(selector)
+        end = time.monotonic() + 60
+        while self.dialog is None:
+            if time.monotonic() > end: raise BrowserError(f"{selector} opened no dialog for files")
+            self.evaluate("1")
+            time.sleep(0.05)
+        self.call("DOM.setFileInputFiles", backendNodeId=self.dialog, files=[str(path) for path in paths])
+        self.call("Page.setInterceptFileChooserDialog", enabled=False)
 
     def press(self, key:str):
         "Press and release a key: a letter or digit, or one of KEYS"
@@ -309,6 +324,7 @@ def run_notebook(
 ):
     "Run all cells once the kernel is there"
     page.wait_for("!!window.jupyterapp && !!document.querySelector('.jp-Notebook .jp-Cell')", 240)
+    page.click(".jp-Notebook .jp-Cell .jp-InputPrompt") # Now the notebook is what commands are meant for
     page.wait_for("!!jupyterapp.shell.currentWidget?.sessionContext")
     page.wait_for("(() => {const now = jupyterapp.shell.currentWidget.sessionContext;"
                   "return now.isReady && now.session?.kernel?.connectionStatus === 'connected' && "

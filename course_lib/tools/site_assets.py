@@ -145,8 +145,8 @@ CAT_OR_DOG = {
     "vocab": ["cat", "dog"], "title": "Cat or dog?", "licence": "CC BY-SA 4.0",
     "data": "A head fitted to photographs of the Oxford-IIIT Pet Dataset (Parkhi and others, 2012; CC BY-SA 4.0), from "
             "which the examples are; below it EfficientNet-Lite0 as trained on ImageNet (Apache-2.0).",
-    "limits": "It says cat or dog of everything. Drawings, people and other animals get one of the two names, often with "
-              "the warning that they are unlike the photographs that it learned from."}
+    "limits": "It says cat or dog of everything. Drawings, people and other animals get one of the two names, often "
+              "with the warning that they are unlike the photographs that it learned from."}
 
 def megabytes(
     app:Path, # Folder of a web app
@@ -196,7 +196,8 @@ def site_assets(
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-p2
 PLACE = """<div class="alive" data-app="{app}">
 
-*On the course's site, a model that runs in your own browser can be loaded here. This copy of the page has none: [how to make it]({up}lib/tools/08_site_assets.ipynb).*
+*On the course's site, a model that runs in your own browser can be loaded here. This copy of the page has none:
+[how to make it]({up}lib/tools/08_site_assets.ipynb).*
 
 </div>
 <script defer src="{up}assets/alive.js"></script>"""
