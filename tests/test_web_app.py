@@ -33,7 +33,7 @@ SIZE = (48, 64) # Height, width
 
 # A bundle whose network looks at every part of the picture, and differs in what it says
 
-def grid_network(labels, seed):
+def grid_network(labels, seed, body=False):
     "Averages over a grid of 4 x 4, then fixed random weights that balance around grey, and a softmax"
     from onnx import TensorProto, helper, numpy_helper
     values = np.random.RandomState(seed).normal(size=(len(labels), 48)).astype(np.float32)
@@ -43,16 +43,19 @@ def grid_network(labels, seed):
              helper.make_node("Gemm", ["features", "weights", "balance"], ["logits"], transB=1),
              helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)]
     shape = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
-    graph = helper.make_graph(nodes, "grid", [shape("pixels", shape=["n", 3, *SIZE])],
-                              [shape("probabilities", shape=["n", len(labels)]), shape("features", shape=["n", 48])],
+    outputs = [shape("probabilities", shape=["n", len(labels)]), shape("features", shape=["n", 48])]
+    if body: # What is before the head: here the features, squared
+        nodes.append(helper.make_node("Mul", ["features", "features"], ["body"]))
+        outputs.append(shape("body", shape=["n", 48]))
+    graph = helper.make_graph(nodes, "grid", [shape("pixels", shape=["n", 3, *SIZE])], outputs,
                               [numpy_helper.from_array(values, "weights"),
                                numpy_helper.from_array(-values.sum(1)/2, "balance")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
 
 
-def make_bundle(folder, labels=LABELS, seed=0, **preprocess):
+def make_bundle(folder, labels=LABELS, seed=0, body=False, **preprocess):
     "Write a bundle; pictures whose cells are far from grey count as unlike"
-    model = grid_network(labels, seed)
+    model = grid_network(labels, seed, body)
     folder.mkdir()
     (folder/"model.onnx").write_bytes(model)
     (folder/"README.md").write_text("# The model\n", encoding="utf-8")
@@ -455,12 +458,14 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory, runtime):
-    "{method of resizing: (bundle, app)}"
+    "{method of resizing: (bundle, app)}, and one whose network hands out what its body makes"
     work, made = tmp_path_factory.mktemp("apps"), {}
     drawing(1).save(work/"example.png")
     for method, pad_mode in (("crop", "reflection"), ("squish", "zeros"), ("pad", "reflection")):
         bundle = make_bundle(work/f"bundle_{method}", method=method, pad_mode=pad_mode)
         made[method] = bundle, make_web_app(bundle, work/method, runtime=runtime, examples=[work/"example.png"])
+    bundle = make_bundle(work/"bundle_body", body=True)
+    made["body"] = bundle, make_web_app(bundle, work/"body", runtime=runtime)
     return made
 
 
@@ -896,12 +901,13 @@ def teach(page, kinds, names=("<b>red</b>", "blue")):
     says(page, "Learned from 8 pictures")
 
 
-def test_a_visitor_teaches_classes_and_the_page_answers_with_them(apps, browser, two_kinds):
+@pytest.mark.parametrize("kind, power", [("crop", 1), ("body", 2)])
+def test_a_visitor_teaches_classes_and_the_page_answers_with_them(kind, power, apps, browser, two_kinds):
     from course_lib.apps.predictor import load_bundle
     from sklearn.linear_model import Ridge
-    bundle, app = apps["crop"]
+    bundle, app = apps[kind]
     predictor = load_bundle(bundle)
-    features = lambda files: predictor.run(np.stack([predictor.pixels(file) for file in files]))[1].astype(float)
+    features = lambda files: predictor.run(np.stack([predictor.pixels(file) for file in files]))[1].astype(float)**power
     known, fresh = [kind[:4] for kind in two_kinds], [kind[4:] for kind in two_kinds]
     given = features(sum(known, []))
     alpha = 0.1*((given - given.mean(0))**2).sum(1).mean()
