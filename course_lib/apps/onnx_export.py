@@ -174,6 +174,7 @@ def average_places(
     "The average over all places of a picture"
     return values.mean((2, 3) if values.ndim == 4 else 1) if values.ndim > 2 else values
 
+# %% ../../nbs/lib/apps/01_onnx_export.ipynb #ffec8547a
 def body_of(
     model, # PyTorch module
 ): # The part before the head of a network that fastai put together; None where there is no such part
@@ -182,6 +183,7 @@ def body_of(
     parts = model if isinstance(model, torch.nn.Sequential) and len(model) == 2 else (None, None)
     return parts[0] if isinstance(parts[1], torch.nn.Sequential) else None
 
+# %% ../../nbs/lib/apps/01_onnx_export.ipynb #ffec8547b
 def wrap_network(
     model,         # PyTorch module on the CPU, in evaluation mode
     layer,         # From `last_layer`

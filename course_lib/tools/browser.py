@@ -32,6 +32,7 @@ def usable(
     said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
     return said.returncode == 0 and not said.stdout.split()[-1:] == ["snap"]
 
+# %% ../../nbs/lib/tools/07_browser.ipynb #brows-08a
 def find_browser() -> str: # Path of a program
     "Chromium or Chrome; raises `BrowserError` where there is none"
     found = next(filter(usable, filter(None, map(shutil.which, NAMES))), None)
@@ -222,6 +223,7 @@ def wait_for_port(
         time.sleep(0.05)
     return int(written.read_text().split("\n")[0])
 
+# %% ../../nbs/lib/tools/07_browser.ipynb #brows-18a
 def stop(
     process, # `Popen`
 ):
@@ -289,6 +291,7 @@ def wait_for_server(
             if time.monotonic() > end: raise BrowserError(f"It did not start within {seconds} s: {url}") from None
             time.sleep(0.1)
 
+# %% ../../nbs/lib/tools/07_browser.ipynb #brows-26a
 def free_port() -> int:
     "A port that nobody listens on"
     with socket.socket() as free:

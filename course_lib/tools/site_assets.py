@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['PREPROCESS', 'FEATURES', 'HEAD', 'CAT_OR_DOG', 'PLACE', 'house_model', 'eight_bit_weights', 'fit_head', 'train_head',
-           'write_bundle', 'head_bundle', 'save_head', 'read_head', 'megabytes', 'write_loader', 'copy_page',
-           'assets_folder', 'site_assets', 'place_for']
+           'head_bundle', 'save_head', 'read_head', 'megabytes', 'site_assets', 'place_for']
 
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-04
 import json, shutil, tempfile, zlib
@@ -98,6 +97,7 @@ def train_head(
         features = np.concatenate([predictor.run(predictor.pixels(file)[None])[1] for file in files])
     return fit_head(features, labels) | {"count": len(files)}
 
+# %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-16a
 def write_bundle(
     dest:Path,   # New folder
     model:bytes, # Network as ONNX
@@ -110,6 +110,7 @@ def write_bundle(
                                "versions": versions(RECORDED_PACKAGES)} | facts)
     return dest
 
+# %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-16b
 def head_bundle(
     dest:Path,  # New folder
     head:dict,  # From `train_head` or `read_head`
@@ -133,6 +134,7 @@ def save_head(
     from safetensors.numpy import save_file
     save_file({name: np.atleast_1d(np.asarray(numbers, np.float32)) for name, numbers in head.items()}, file)
 
+# %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-18a
 def read_head(
     file:Path=HEAD, # Written by `save_head`
 ) -> dict: # As `train_head` gives it
@@ -155,6 +157,7 @@ def megabytes(
     needed = [file for pattern in ("*.js", "*.wasm", "*.onnx", "bundle.json") for file in app.glob(pattern)]
     return max(round(sum(len(zlib.compress(file.read_bytes(), 1)) for file in needed)/1e6), 1)
 
+# %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21a
 def write_loader(
     folder:Path, # With the apps
     apps:list[str], # Their names
@@ -165,6 +168,7 @@ def write_loader(
     script = asset("alive/alive.js").read_text(encoding="utf-8")
     write_text(folder/"alive.js", f"const ALIVE = {inline_json(known)};\n{script}")
 
+# %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21b
 def copy_page(
     app:Path,  # Made by `make_web_app`
     dest:Path, # Its place on the site
@@ -174,12 +178,14 @@ def copy_page(
         behind = shutil.ignore_patterns(".git*", "*.md", "*.py", "source", "app.json")
         replace_folder(Path(shutil.copytree(app, work/"new", ignore=behind)), dest)
 
+# %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21c
 def assets_folder() -> Path: # nbs/assets
     "Where the site's assets are; raises `CourseError` outside of a checkout"
     if (root := checkout()) is None:
         raise CourseError(f"The installed package holds no site. `git clone {repository_url()}`, and make it there.")
     return root/"nbs"/"assets"
 
+# %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21d
 def site_assets(
     dest:Path|None=None,        # Folder to fill; nbs/assets by default
     runtime:str|Path|None=None, # As for `make_web_app`
