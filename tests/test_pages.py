@@ -1,4 +1,4 @@
-"Pages as their readers meet them: short, a result at once, no machinery; and every row that the course covers has a place"
+"Pages as their readers meet them: short, a result at once, no machinery; every row that the course covers has a place"
 import csv
 from collections import Counter
 from pathlib import Path
