@@ -324,7 +324,8 @@ def test_angles_notice_more_strangers_than_distances():
 
 
 def test_every_change_was_measured():
-    for kind in after_launch.SHIFTS: assert 0.4 < measured("02_after_launch", "D14", f"cat or dog, {kind}", "half").value <= 1
+    for kind in after_launch.SHIFTS:
+        assert 0.4 < measured("02_after_launch", "D14", f"cat or dog, {kind}", "half").value <= 1
 
 
 @pytest.mark.parametrize("dive", dives("02_deployment"), ids=lambda dive: dive.id)
