@@ -34,7 +34,8 @@ GREY = "#808080" # Has a contrast of about 4 to 1 on white and on black
 # %% ../../nbs/lib/figures/06_drawn.ipynb #style
 def page_style() -> dict: # For `plt.rcParams`
     "No background, grey letters and axes, steady ids"
-    grey = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color"), GREY)
+    grey = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color",
+                          "ytick.color"), GREY)
     clear = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none")
     return grey | clear | {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
                            "svg.hashsalt": "course", "figure.dpi": 110}

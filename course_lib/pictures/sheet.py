@@ -32,14 +32,17 @@ def answer_sheet(
     import matplotlib.pyplot as plt
     from fastai.vision.all import PILImage, Resize
     preds, targs = learn.get_preds()
-    if preds.ndim != 2: raise CourseError(f"A sheet shows one answer for each picture, and this model gives {tuple(preds.shape[1:])}.")
+    if preds.ndim != 2:
+        raise CourseError(f"A sheet shows one answer for each picture, and this model gives {tuple(preds.shape[1:])}.")
     answers = preds.argmax(1)
-    figure, axes = plt.subplots(rows, 6, figsize=(9, 1.5*rows), gridspec_kw=dict(wspace=0.03, hspace=0.03), squeeze=False)
+    figure, axes = plt.subplots(rows, 6, figsize=(9, 1.5*rows), squeeze=False,
+                                gridspec_kw=dict(wspace=0.03, hspace=0.03))
     figure.subplots_adjust(0, 0, 1, 1)
     for ax in axes.flat: ax.axis("off")
     for ax, n in zip(axes.flat, choose((answers == targs).tolist(), rows), strict=False):
         ax.imshow(Resize(240)(PILImage.create(learn.dls.valid_ds.items[n]), split_idx=1))
         ax.text(0.5, 0.05, f"{learn.dls.vocab[answers[n]]}, {preds[n].max():.0%}", transform=ax.transAxes, ha="center",
-                color="white", weight="bold", fontsize=9, bbox=dict(fc="#3465a4" if answers[n] == targs[n] else "#cc0000", ec="none", pad=3))
+                color="white", weight="bold", fontsize=9,
+                bbox=dict(fc="#3465a4" if answers[n] == targs[n] else "#cc0000", ec="none", pad=3))
     plt.close(figure) # It is returned, and would be shown twice
     return figure
