@@ -74,11 +74,12 @@ def _label_from_name(trial):
     for name in _NO_PETS: trial.complains(name, about=name, called="the file", why="this is no picture of a pet")
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-train_table
-@check.add("train_table(table)", "I7", "A tabular learner, trained to predict the column `answer` from the other three",
+@check.add("train_table(table)", "I7",
+           "A tabular learner, trained to predict the column `answer` from the other three",
            section="More than pictures", changes=True,
            hints=("The lesson's cell for the census has every part. Which columns are words here, and how many epochs "
                   "does a table of 300 rows take?",),
-           takeaway="A small table takes many epochs and hardly any time. Always look at a first model within a minute.")
+           takeaway="A small table takes many epochs and hardly any time. See a first model within a minute.")
 def _train_table(trial):
     table = people_rows(300)
     learn = trial(table)
