@@ -93,9 +93,11 @@ def note(dest, url, file, really=download.add_to_index):
 download.add_to_index = note
 '''
 
-STATE = '''label, _, probabilities = own_learn.predict(own_dls.valid_ds.items[0])
+STATE = '''with own_learn.no_bar():
+    label, _, probabilities = own_learn.predict(own_dls.valid_ds.items[0])
+    error = own_learn.validate()[1]
 {"classes": list(own_dls.vocab), "files": sorted(map(str, [*own_dls.train_ds.items, *own_dls.valid_ds.items])),
- "error": float(own_learn.validate()[1]), "label": label, "sure": float(probabilities.max())}'''
+ "error": float(error), "label": label, "sure": float(probabilities.max())}'''
 
 TOMORROW = '''import subprocess
 again = "from fastai.vision.all import *; print(load_learner('my_photos/my_model.pkl').predict('my_photos/new.jpg')[0])"
