@@ -17,7 +17,7 @@ import torch
 from .check import Checks
 from .splits import (early_stop, item_numbers, planted_copies, split_fault, wrong_stops)
 from .trained import chance_learner, losses_of, people_rows, table_fault
-from .trial import Trial, value_text
+from .trial import value_text
 
 # %% ../../nbs/solutions/01_intro.ipynb #checks
 check = Checks("01_intro")
