@@ -96,7 +96,8 @@ download.add_to_index = note
 STATE = '''with own_learn.no_bar():
     label, _, probabilities = own_learn.predict(own_dls.valid_ds.items[0])
     error = own_learn.validate()[1]
-{"classes": list(own_dls.vocab), "files": sorted(str(Path(file).resolve()) for file in [*own_dls.train_ds.items, *own_dls.valid_ds.items]),
+{"classes": list(own_dls.vocab), "files": sorted(str(Path(file).resolve())
+                                                        for file in [*own_dls.train_ds.items, *own_dls.valid_ds.items]),
  "error": float(error), "label": label, "sure": float(probabilities.max())}'''
 
 TOMORROW = '''import subprocess
@@ -177,7 +178,7 @@ class Walk:
         "Errors and complaints of all cells, but for bars and for what fastai says whenever a pickle is loaded"
         outputs = [output for cell in self.cells.values() for output in cell.outputs
                    if output.output_type == "error"
-                   or output.get("name") == "stderr" and "load_learner` uses Python's insecure pickle" not in output.text]
+                   or output.get("name") == "stderr" and "load_learner` uses Python's" not in output.text]
         return [said for output in outputs if (said := output.get("ename") or BAR.sub("", output.text).strip())]
 
 
