@@ -489,13 +489,18 @@ def test_all_pages_can_be_reached(cleaner):
     assert view.page.value == 1 and view.buttons["back"].disabled
 
 
+def test_the_menus_say_that_all_is_shown(cleaner):
+    assert [menu.label for menu in (cleaner.widget.label, cleaner.widget.split)] == ["all classes", "all parts"]
+    assert len(cleaner.widget.cleaner.view()) == len(cleaner.rows)
+
+
 def test_switching_forgets_nothing(root, cleaner):
     view = cleaner.widget
     view.label.value = "black"
     menu(cleaner, "black/black 1.png").value = "move to teddy"
     view.label.value, view.split.value = "teddy", "valid"
     menu(cleaner, view.rows[0].file).value = "delete"
-    view.label.value, view.split.value = "black", None
+    view.label.value, view.split.value = "black", ""
     assert menu(cleaner, "black/black 1.png").value == "move to teddy"
     assert "cleaner-move" in cleaner.widget.cards["black/black 1.png"]._dom_classes
     assert "1 to delete, 1 to move" in view.status.value

@@ -1,6 +1,5 @@
 "What the dives of lesson 2 define, at its edges; and what their last full runs measured"
 import statistics
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from PIL import Image
 
 from course_lib.base.catalogue import dives
 from course_lib.base.env import CourseError
-from course_lib.dives import after_launch, decisions, fitting, how_fast, wrong_labels
+from course_lib.dives import after_launch, decisions, fitting, wrong_labels
 from course_lib.lesson.results import load_run
 
 
@@ -85,21 +84,6 @@ def test_suspects_are_those_of_another_class_the_surest_first(sure, wanted):
 @pytest.mark.parametrize("labels", [[0, 1], [0, 2, 0]], ids=["one missing", "a class that is none"])
 def test_labels_that_do_not_fit_are_an_error(labels):
     with pytest.raises(IndexError): wrong_labels.suspects(np.full((3, 2), 0.5), labels)
-
-
-# How fast
-
-def test_times_are_medians_of_rounds_and_first_calls_do_not_count(monkeypatch):
-    now, order = [0.], []
-    monkeypatch.setattr(how_fast, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    def call(name, seconds):
-        def run():
-            order.append(name)
-            now[0] += seconds.pop(0)
-        return run
-    calls = {"a": call("a", [9, 0.001, 0.002, 0.5]), "b": call("b", [9, 0.004, 0.004, 0.004])}
-    times = how_fast.median_times(calls, repeats=3)
-    assert times == pytest.approx({"a": 2, "b": 4}) and "".join(order) == "ab"*4
 
 
 # Decisions

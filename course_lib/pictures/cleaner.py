@@ -294,9 +294,9 @@ class CleanerWidget:
     ):
         self.cleaner, self.cards, self.silent, self.plan, self.turn = cleaner, {}, False, None, threading.RLock()
         row = partial(widgets.HBox, layout={"flex_flow": "row wrap"})
-        self.label = widgets.Dropdown(options=[("all classes", None), *((name, name) for name in cleaner.classes)],
+        self.label = widgets.Dropdown(options=[("all classes", ""), *((name, name) for name in cleaner.classes)],
                                       description="Class", style=TIGHT)
-        self.split = widgets.Dropdown(options=[("all parts", None), *((name, name) for name in cleaner.splits)],
+        self.split = widgets.Dropdown(options=[("all parts", ""), *((name, name) for name in cleaner.splits)],
                                       description="Part", style=TIGHT)
         self.page = widgets.BoundedIntText(1, min=1, max=1, description="Page", style=TIGHT, layout={"width": "110px"})
         self.pages = widgets.Label()
@@ -402,7 +402,7 @@ def show(self:CleanerWidget,
 ):
     "Show a page of the chosen class and part, with the files as they are now"
     with self.turn:
-        chosen = self.cleaner.view(self.label.value, self.split.value)
+        chosen = self.cleaner.view(self.label.value or None, self.split.value or None)
         self.rows, page, pages = page_of(chosen, self.page.value if page is None else page, self.cleaner.per_page)
         with self._silently(): self.page.max = pages; self.page.value = page
         self.pages.value = f"of {pages}, {len(chosen)} pictures"

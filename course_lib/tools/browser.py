@@ -15,6 +15,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+from fastcore.basics import patch
+
 from ..base.env import CourseError
 
 # %% ../../nbs/lib/tools/07_browser.ipynb #brows-07
@@ -75,39 +77,44 @@ class Page:
         if event.get("method") == "Runtime.consoleAPICalled" and params["type"] == "error":
             self.errors.append(" ".join(str(part.get("value", part.get("description"))) for part in params["args"]))
 
-    def open(self, url:str, seconds:float=60):
-        "Go to an address and wait until the page has loaded"
-        error = self.call("Page.navigate", url=url).get("errorText")
-        if error: raise BrowserError(f"{url}: {error}")
-        self.wait_for(f"document.readyState === 'complete' && location.href !== 'about:blank' || {json.dumps(url)} "
-                      f"=== 'about:blank'", seconds)
+# %% ../../nbs/lib/tools/07_browser.ipynb #brows-11b
+@patch
+def open(self:Page, url:str, seconds:float=60):
+    "Go to an address and wait until the page has loaded"
+    error = self.call("Page.navigate", url=url).get("errorText")
+    if error: raise BrowserError(f"{url}: {error}")
+    self.wait_for(f"document.readyState === 'complete' && location.href !== 'about:blank' || {json.dumps(url)} "
+                  f"=== 'about:blank'", seconds)
 
-    def evaluate(self, expression:str):
-        "Value of a JavaScript expression, which may be a promise"
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True,
-                           userGesture=True)
-        if "exceptionDetails" in answer:
-            details = answer["exceptionDetails"]
-            raise BrowserError(details.get("exception", {}).get("description", details["text"]))
-        return answer["result"].get("value")
+@patch
+def evaluate(self:Page, expression:str):
+    "Value of a JavaScript expression, which may be a promise"
+    answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True,
+                       userGesture=True)
+    if "exceptionDetails" in answer:
+        details = answer["exceptionDetails"]
+        raise BrowserError(details.get("exception", {}).get("description", details["text"]))
+    return answer["result"].get("value")
 
-    def wait_for(self, expression:str, seconds:float=60):
-        "The value of an expression, or True for an element, once there is one; fails after `seconds`"
-        end = time.monotonic() + seconds
-        asked = (f"(async () => {{ const value = await ({expression}); "
-                 "return value instanceof Node || value; })()")
-        while True:
-            try: value, reason = self.evaluate(asked), ""
-            except BrowserError as error: value, reason = None, str(error) # The page may be changing just now
-            if value: return value
-            if time.monotonic() > end:
-                raise BrowserError(f"not true after {seconds} s: {expression} {reason}; errors of the page: "
-                                   f"{self.errors}")
-            time.sleep(0.05)
+@patch
+def wait_for(self:Page, expression:str, seconds:float=60):
+    "The value of an expression, or True for an element, once there is one; fails after `seconds`"
+    end = time.monotonic() + seconds
+    asked = (f"(async () => {{ const value = await ({expression}); "
+             "return value instanceof Node || value; })()")
+    while True:
+        try: value, reason = self.evaluate(asked), ""
+        except BrowserError as error: value, reason = None, str(error) # The page may be changing just now
+        if value: return value
+        if time.monotonic() > end:
+            raise BrowserError(f"not true after {seconds} s: {expression} {reason}; errors of the page: "
+                               f"{self.errors}")
+        time.sleep(0.05)
 
-    def close(self):
-        self.call("Page.close")
-        self.socket.close()
+@patch
+def close(self:Page):
+    self.call("Page.close")
+    self.socket.close()
 
 # %% ../../nbs/lib/tools/07_browser.ipynb #brows-14
 KEYS = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, ""), "Escape": (27, ""), "Delete": (46, ""),
@@ -135,57 +142,65 @@ class VisitedPage(Page):
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=middle[0], y=middle[1], button="left", clickCount=1)
 
-    def choose_files(self, selector:str, *paths):
-        "Click on what opens a dialog for files, and choose some: for fields that are not on the page themselves"
-        self.dialog = None
-        self.call("Page.setInterceptFileChooserDialog", enabled=True)
-        self.click(selector)
-        end = time.monotonic() + 60
-        while self.dialog is None:
-            if time.monotonic() > end: raise BrowserError(f"{selector} opened no dialog for files")
-            self.evaluate("1")
-            time.sleep(0.05)
-        self.call("DOM.setFileInputFiles", backendNodeId=self.dialog, files=[str(path) for path in paths])
-        self.call("Page.setInterceptFileChooserDialog", enabled=False)
+# %% ../../nbs/lib/tools/07_browser.ipynb #brows-14a
+@patch
+def choose_files(self:VisitedPage, selector:str, *paths):
+    "Click on what opens a dialog for files, and choose some: for fields that are not on the page themselves"
+    self.dialog = None
+    self.call("Page.setInterceptFileChooserDialog", enabled=True)
+    self.click(selector)
+    end = time.monotonic() + 60
+    while self.dialog is None:
+        if time.monotonic() > end: raise BrowserError(f"{selector} opened no dialog for files")
+        self.evaluate("1")
+        time.sleep(0.05)
+    self.call("DOM.setFileInputFiles", backendNodeId=self.dialog, files=[str(path) for path in paths])
+    self.call("Page.setInterceptFileChooserDialog", enabled=False)
 
-    def press(self, key:str):
-        "Press and release a key: a letter or digit, or one of KEYS"
-        code, text = KEYS.get(key, (ord(key.upper()[0]), key))
-        if key == " ": name = "Space"
-        elif key in KEYS: name = key
-        else: name = f"Key{key.upper()}" if key.isalpha() else f"Digit{key}"
-        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
-            typed = {"text": text} if kind == "keyDown" else {}
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=name, windowsVirtualKeyCode=code, **typed)
+@patch
+def press(self:VisitedPage, key:str):
+    "Press and release a key: a letter or digit, or one of KEYS"
+    code, text = KEYS.get(key, (ord(key.upper()[0]), key))
+    if key == " ": name = "Space"
+    elif key in KEYS: name = key
+    else: name = f"Key{key.upper()}" if key.isalpha() else f"Digit{key}"
+    for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
+        typed = {"text": text} if kind == "keyDown" else {}
+        self.call("Input.dispatchKeyEvent", type=kind, key=key, code=name, windowsVirtualKeyCode=code, **typed)
 
-    def to_the_top(self):
-        """Begin where a visitor begins: the next Tab goes to the first thing on the page.
+@patch
+def to_the_top(self:VisitedPage):
+    """Begin where a visitor begins: the next Tab goes to the first thing on the page.
 
-        Browsers differ in where it goes otherwise."""
-        self.evaluate("(body => { body.tabIndex = -1; body.focus({preventScroll: true}); "
-                      "body.removeAttribute('tabindex'); })(document.body)")
+    Browsers differ in where it goes otherwise."""
+    self.evaluate("(body => { body.tabIndex = -1; body.focus({preventScroll: true}); "
+                  "body.removeAttribute('tabindex'); })(document.body)")
 
-    def view(self, width:int=1280, height:int=800, *, mobile:bool=False, dark:bool=False, scale:float=1):
-        "Set the size of the window, touch or not, light or dark"
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale,
-                  mobile=mobile)
-        self.call("Emulation.setTouchEmulationEnabled", enabled=mobile)
-        self.call("Emulation.setEmulatedMedia",
-                  features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+# %% ../../nbs/lib/tools/07_browser.ipynb #brows-14c
+@patch
+def view(self:VisitedPage, width:int=1280, height:int=800, *, mobile:bool=False, dark:bool=False, scale:float=1):
+    "Set the size of the window, touch or not, light or dark"
+    self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale,
+              mobile=mobile)
+    self.call("Emulation.setTouchEmulationEnabled", enabled=mobile)
+    self.call("Emulation.setEmulatedMedia",
+              features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
-    def screenshot(self, path:Path, *, full:bool=False, box:dict|None=None) -> Path:
-        "Save what is seen, with `full` the page to its end, or with `box` (x, y, width, height) a part of it, as PNG"
-        part = {"clip": box | {"scale": 1}} if box else {}
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full or bool(box), **part)
-        path.write_bytes(base64.b64decode(shot["data"]))
-        return path
+@patch
+def screenshot(self:VisitedPage, path:Path, *, full:bool=False, box:dict|None=None) -> Path:
+    "Save what is seen, with `full` the page to its end, or with `box` (x, y, width, height) a part of it, as PNG"
+    part = {"clip": box | {"scale": 1}} if box else {}
+    shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full or bool(box), **part)
+    path.write_bytes(base64.b64decode(shot["data"]))
+    return path
 
-    def why_not_installable(self) -> list:
-        "What keeps the page from being installed; nothing where the browser has no such command: it is experimental"
-        try: return self.call("Page.getInstallabilityErrors")["installabilityErrors"]
-        except BrowserError as error:
-            if "wasn't found" in str(error): return []
-            raise
+@patch
+def why_not_installable(self:VisitedPage) -> list:
+    "What keeps the page from being installed; nothing where the browser has no such command: it is experimental"
+    try: return self.call("Page.getInstallabilityErrors")["installabilityErrors"]
+    except BrowserError as error:
+        if "wasn't found" in str(error): return []
+        raise
 
 # %% ../../nbs/lib/tools/07_browser.ipynb #brows-17
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
