@@ -42,7 +42,7 @@ class Choice:
 @dataclass(frozen=True)
 class Question:
     "One question with everything there is to say about it"
-    number:int     # Position in the file, from 1
+    number:int     # Position in its quiz, from 1
     id:str         # Never changes
     row:str        # Row of the course's table of contents, such as 'M1'
     kind:str       # One of `KINDS`
@@ -71,12 +71,12 @@ class Quiz:
     def pick(self,
         ids, # Ids of questions, in the order wanted
     ):
-        "A quiz of these questions only"
+        "A quiz of these questions only, numbered from 1"
         ids, known = [ids] if isinstance(ids, str) else ids, {q.id: q for q in self.questions}
         for id in ids:
             if id not in known:
                 raise CourseError(f"The quiz of {self.lesson} has no question '{id}'. {did_you_mean(id, known)}")
-        return replace(self, questions=tuple(known[id] for id in ids))
+        return replace(self, questions=tuple(replace(known[id], number=n) for n, id in enumerate(ids, 1)))
 
     def of_page(self,
         page:str, # A dive such as 'dives/01_is_it_real', or '' for the lesson itself
