@@ -35,8 +35,9 @@ def test_a_pattern_without_a_group_is_refused():
 def drawn(tmp_path_factory):
     "Loaders of the drawn pets"
     from fastai.vision.all import ImageDataLoaders, Resize, get_image_files
-    from course_lib.data.standins import write_standin
-    path = write_standin("pets", tmp_path_factory.mktemp("pets"))/"images"
+    from course_lib.data import standin_photos as _
+    from course_lib.data.standins import build_standin
+    path = build_standin("pets", tmp_path_factory.mktemp("pets"))/"images"
     return ImageDataLoaders.from_name_re(path, sorted(get_image_files(path)), BREED, item_tfms=Resize(64), bs=16, seed=42,
                                          num_workers=0)
 
