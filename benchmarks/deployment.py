@@ -19,7 +19,8 @@ from course_lib.base.env import device_name, quiet, seed_everything
 from course_lib.apps.predictor import resize_picture, load_bundle, open_picture
 
 SIZE = 224
-NETWORKS = {"resnet18": (resnet18, 2.5), "SqueezeNet": (squeezenet1_0, 5.)} # {name: (network, claim for a web picture)}
+NETWORKS = {"resnet18": (resnet18, 2.5), "SqueezeNet": (squeezenet1_0, 5.),
+            "EfficientNet-Lite0": ("tf_efficientnet_lite0", 3.5)} # {name: (network, claim for a web picture)}
 PICTURES = {"web picture": (360, 270), "camera picture": (4000, 3000)}      # {name: (width, height)}
 CAMERA_CLAIM = 1.5 # much of the time goes into reading the file, which every way has to do
 
@@ -38,7 +39,7 @@ def draw_jpeg(
     return file.getvalue()
 
 def make_learner(
-    network,     # From torchvision
+    network,     # From torchvision, or a name of timm
     folder:Path, # Holds pictures
 ): # fastai's Learner
     "A learner that has seen a few pictures: what it knows does not matter here, how it computes does"
@@ -102,7 +103,7 @@ def check_answers(
 
 def compare_network(
     name:str,     # For the reader
-    network,      # From torchvision
+    network,      # From torchvision, or a name of timm
     least:float,  # How many times as fast as learn.predict the fastest way must be for a web picture
     folder:Path,  # Holds pictures
     files:dict,   # {name: JPEG file}

@@ -7,7 +7,7 @@ import sys, tempfile, time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent/"tests"))
-from browser import Page, served, start_browser
+from browser import VisitedPage, served, start_browser
 
 from course_lib.apps.predictor import load_bundle
 from course_lib.apps.web_app import make_web_app
@@ -17,14 +17,14 @@ CARDS = """[...document.querySelectorAll("#results article:not(.problem)")].reve
     label: card.querySelector("h3").textContent, probability: Number(card.querySelector("data").value)}))"""
 
 def mark(
-    page:Page, # The open app
+    page:VisitedPage, # The open app
     name:str,  # 'ready' or 'answered'
 ) -> float: # Seconds since the visit began
     "When the page first did something"
     return page.wait_for(f"performance.getEntriesByName('{name}')[0]?.startTime", 120)/1000
 
 def answers(
-    page:Page,           # The open app
+    page:VisitedPage,           # The open app
     pictures:list[Path], # To be classified
 ) -> list[dict]: # label and probability of each
     "Give the page all pictures and wait for its answers"
@@ -38,7 +38,7 @@ def time_visit(
     browser,      # From `start_browser`
     picture:Path, # To be classified
     words:str,    # Which visit this is
-) -> Page: # The open app
+) -> VisitedPage: # The open app
     "Open the app as a visitor, ask once, and print how long it took"
     page = browser.page(url)
     ready = mark(page, "ready")

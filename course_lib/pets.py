@@ -6,7 +6,7 @@
 __all__ = ['unmatched', 'HoldNorms']
 
 # %% ../nbs/05_pets.ipynb #exported-imports
-from fastai.vision.all import Callback, Learner, Path, nn
+from fastai.vision.all import Callback, nn
 
 from .base.env import CourseError
 

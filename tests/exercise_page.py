@@ -13,6 +13,11 @@ def cells(path):
     return {cell["id"]: "".join(cell["source"])
             for cell in json.loads((ROOT/path).read_text(encoding="utf-8"))["cells"]}
 
+def asking_page(lesson, cell):
+    "Cells of the page that has the cell of an exercise: a dive of the lesson, or the lesson itself"
+    dives = sorted(f"nbs/dives/{path.name}" for path in (ROOT/"nbs/dives").glob(f"{lesson[:3]}*.ipynb"))
+    return next(found for path in [*dives, f"nbs/{lesson}.ipynb"] if cell in (found := cells(path)))
+
 def squeeze(text): return re.sub(r"\s", "", text)
 
 def statements(source):

@@ -8,9 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from fastai.tabular.all import (
+    Categorify, FillMissing, Normalize, RegressionBlock, TabularDataLoaders, accuracy, tabular_learner)
 
 # What a learner's code may use
-NAMES = dict(torch=torch, F=F, math=math, np=np, pd=pd, random=random, re=re, itertools=itertools)
+NAMES = dict(torch=torch, F=F, math=math, np=np, pd=pd, random=random, re=re, itertools=itertools,
+             Categorify=Categorify, FillMissing=FillMissing, Normalize=Normalize, RegressionBlock=RegressionBlock,
+             TabularDataLoaders=TabularDataLoaders, accuracy=accuracy, tabular_learner=tabular_learner)
 
 # What each mistake on the page is told
 CAUSES = {
@@ -20,6 +24,10 @@ CAUSES = {
     "label_from_name-match": "names `pug_3.jpg.part`",
     "into_range-cut": "cut off at both ends", "into_range-zero": "It runs from 0 on",
     "into_range-length": "how long is the range",
+    "train_table-gaps": "What became of the gaps", "train_table-untrained": "Was it trained?",
+    "train_table-answer": "the answer is among the columns",
+    "by_heart-short": "It fell, and more epochs", "by_heart-same": "the loss on the validation set",
+    "by_heart-lags": "it lags behind",
     "keep_if_better-first": "compared with the start", "keep_if_better-start": "added to the first weights",
     "keep_if_better-place": "`weights` was changed",
     "gain_by_group-shown": "would have bought anyway", "gain_by_group-counts": "differences of counts",
@@ -56,6 +64,16 @@ BOTH = "seen = torch.cat([train, train.flip(2)]); same = (seen[None] == valid[:,
 PIECES = "n = len(sound)//window; pieces = sound[:n*window].reshape(n, window)\n    "
 SLOPES = "orders = [torch.tensor(order) for order in itertools.permutations(y.tolist())]\n    " \
          "slopes = torch.stack([((x - x.mean())*order).sum() for order in orders])\n    "
+
+def table_loaders(cat_names=("job",), cont_names=("age", "hours"), **more):
+    "Code that makes data loaders of `table`"
+    options = ", ".join(f"{name}={value}" for name, value in more.items())
+    return (f"dls = TabularDataLoaders.from_df(table, y_names='answer', cat_names={list(cat_names)}, "
+            f"cont_names={list(cont_names)}, procs=[Categorify, FillMissing, Normalize], bs=32, {options})\n    ")
+
+FIT = "learn = tabular_learner(dls, metrics=accuracy)\n    " \
+      "with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(20, 1e-2)\n    return learn"
+QUIET = "with learn.no_bar(), learn.no_logging(): "
 
 # Mistakes that the page does not show: (name, source, cause)
 MORE = [
@@ -159,6 +177,24 @@ MORE = [
      "wanted shape `[9, 2]`, got `[9, 4]`"),
     ("loudness", "return torch.fft.rfft(sound.reshape(-1, window)).abs().T", "is invalid for input of size 40"),
     ("loudness", "return torch.stft(sound, window, return_complex=True).abs()", "`stft` does the whole exercise"),
+    ("train_table", f"{table_loaders()}return dls", "wanted a trained learner, got"),
+    ("train_table", f"{table_loaders(cat_names=())}{FIT}", "`job` plays no part"),
+    ("train_table", f"{table_loaders(cont_names=['age'])}{FIT}", "`hours` plays no part"),
+    ("train_table", f"{table_loaders(valid_idx='list(range(200))')}{FIT}", "200 of 300 rows were put aside"),
+    ("train_table", f"{table_loaders(valid_idx='[0]')}{FIT}", "1 of 300 rows were put aside"),
+    ("train_table", f"table['answer'] = (table.answer == 'yes').astype(float)\n    "
+                    f"{table_loaders(y_block='RegressionBlock()')}return tabular_learner(dls)", "taken for a quantity"),
+    ("by_heart", f"{QUIET}learn.fit(1, 1e-5); return learn.validate(ds_idx=0)[0], learn.validate()[0]",
+     "It has hardly fallen"),
+    ("by_heart", f"{QUIET}learn.fit(3, 100.); return learn.validate(ds_idx=0)[0], learn.validate()[0]", "too large"),
+    ("by_heart", f"{QUIET}learn.fit(80, 1e-2); return learn.validate()[0], learn.validate(ds_idx=0)[0]",
+     "the loss on the validation set"),
+    ("by_heart",
+     f"{QUIET}before = learn.validate(ds_idx=0)[0]; learn.fit(80, 1e-2); return before, learn.validate()[0]",
+     "before the training"),
+    ("by_heart", f"{QUIET}learn.fit(80, 1e-2); return learn.validate(ds_idx=0)[1], learn.validate()[1]",
+     "share of right answers"),
+    ("by_heart", f"{QUIET}learn.fit(80, 1e-2); return learn.validate(ds_idx=0), learn.validate()", "wanted a number"),
     ("chance_of_slope", f"{SLOPES}return (slopes.abs() >= slopes[0].abs()).sum()", "how many orders do"),
     ("chance_of_slope", f"{SLOPES}return (slopes.abs() < slopes[0].abs()).float().mean()", "the share of the others"),
     ("chance_of_slope", f"{SLOPES}return (slopes <= slopes[0]).float().mean()", "with their signs"),
@@ -182,6 +218,9 @@ OTHERS = [
                         "    return 'cat' if words[0][0].isupper() else 'dog', ' '.join(words)"),
     ("into_range", "return low + (high - low)/(1 + torch.exp(-acts))"),
     ("into_range", "return low + (torch.tanh(acts/2) + 1)*(high - low)/2"),
+    ("train_table", f"{table_loaders(valid_idx='list(range(240, 300))')}{FIT.replace('20, 1e-2', '25')}"),
+    ("by_heart", f"from fastai.basics import SGD\n    learn.opt_func = SGD; learn.opt = None\n    "
+                 f"{QUIET}learn.fit(150, 0.5)\n    {QUIET}return tuple(learn.validate(ds_idx=i)[0] for i in (0, 1))"),
     ("keep_if_better", f"{SEARCH}if reached > best: {KEEP}"),
     ("keep_if_better", "for change in changes: weights = max(weights, weights + change, key=performance)\n"
                        "    return weights.clone(), torch.tensor(performance(weights))"),

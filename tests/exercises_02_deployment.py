@@ -8,9 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fastai.vision.all import (
+    CategoryBlock, DataBlock, ImageBlock, RandomSplitter, Resize, get_image_files, parent_label)
+from torch import nn
 
 # What a learner's code may use
-NAMES = dict(torch=torch, F=F, math=math, np=np, random=random, hashlib=hashlib, statistics=statistics, Path=Path)
+NAMES = dict(torch=torch, F=F, nn=nn, math=math, np=np, random=random, hashlib=hashlib, statistics=statistics,
+             Path=Path, CategoryBlock=CategoryBlock, DataBlock=DataBlock, ImageBlock=ImageBlock,
+             RandomSplitter=RandomSplitter, Resize=Resize,
+             get_image_files=get_image_files, parent_label=parent_label)
 
 # What each mistake on the page is told
 CAUSES = {
@@ -27,6 +33,11 @@ CAUSES = {
     "unsafe_files-hash": "loading it runs what is in it",
     "unsafe_files-flat": "`extra` was named. Files are named by their path",
     "unsafe_files-missing": "announced and is not there",
+    "ranger_block-kinds": "tells the three kinds apart", "ranger_block-crop": "That is a crop",
+    "ranger_block-seed": "the same `seed` gave another split",
+    "takes_pixels-bias": "what the mean adds to the bias is not", "takes_pixels-place": "`layer` itself was changed",
+    "ridge_head-alpha": "plain least squares", "ridge_head-diagonal": "on the diagonal only",
+    "ridge_head-line": "wanted shape `[2, 2]`, got `[2]`",
     "workers_needed-round": "a fraction is rounded up", "workers_needed-rest": "busy all the time",
     "workers_needed-more": "One too many",
     "best_action-likely": "Only the most likely class", "best_action-class": "That is the most likely class",
@@ -46,6 +57,13 @@ FALLS = "falls = np.array(before) - np.array(after)\n    "
 PICKLE = "there = {p.relative_to(folder).as_posix(): p for p in folder.rglob('*') if p.is_file()}\n    " \
          "sha = {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in there.items()}\n    " \
          "is_pickle = lambda name: Path(name).suffix.lower() in ('.pkl', '.pickle', '.pt', '.pth')\n    "
+BLOCK = "word = lambda file: 'fine' if file.parent.name == 'teddy' else 'ranger'\n    " \
+        "parts = dict(blocks=(ImageBlock, CategoryBlock), get_items=get_image_files, get_y=word, " \
+        "splitter=RandomSplitter(valid_pct, seed=seed), item_tfms=Resize(size, 'squish'))\n    "
+FOLD = "new = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, stride=layer.stride)\n    " \
+       "w, m, s = layer.weight.data, mean[:, None, None], std[:, None, None]\n    " \
+       "old = torch.zeros(len(w)) if layer.bias is None else layer.bias.data\n    "
+RIDGE = "Y = F.one_hot(labels, classes).float(); A = features.T@features; I = torch.eye(len(A))\n    "
 WORK = "work = per_second*milliseconds/1000\n    "
 EXPECTED = "expected = torch.einsum('nc,ca->na', probabilities, costs)\n    "
 STEPS = "steps = (features[:, None] - means)/scale\n    "
@@ -130,6 +148,50 @@ MORE = [
     ("unsafe_files",
      f"{PICKLE}return sorted(str(p) for n, p in there.items() if is_pickle(n) or sha[n] != hashes.get(n))",
      "by their path below the folder"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts).summary", "wanted a `DataBlock`"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts | dict(item_tfms=Resize(size, 'pad', pad_mode='zeros')))",
+     "That is padding"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts | dict(item_tfms=Resize(224, 'squish')))", "not 16 by 16"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts | dict(splitter=RandomSplitter(0.1, seed=seed)))",
+     "a share of 0.25 was asked for"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts | dict(splitter=RandomSplitter(valid_pct, seed=42)))",
+     "every `seed` gave the same split"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts | dict(get_y=lambda f: 'fine' if 'r' in f.parent.name else "
+                     "'ranger'))",
+     "got the label"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts | dict(get_y=lambda f: 'ranger' if 'teddy' in str(f) else "
+                     "'fine'))",
+     "the two words are swapped"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts | dict(get_y=lambda f: ['no', 'yes']['teddy' in str(f)]))",
+     "wanted the labels `fine` and `ranger`, got `no`, `yes`"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts | dict(get_items=lambda p: get_image_files(p)[:12]))",
+     "of 18 pictures in three folders 12 are used"),
+    ("takes_pixels", "return layer", "`layer` itself was changed"),
+    ("takes_pixels", f"{FOLD}return new.weight", "wanted an `nn.Conv2d`"),
+    ("takes_pixels", f"{FOLD}new.weight.data, new.bias.data = w, old\n    return new",
+     "takes normalised numbers still"),
+    ("takes_pixels", f"{FOLD}new.weight.data, new.bias.data = w/s, old\n    return new", "the mean is not subtracted"),
+    ("takes_pixels", f"{FOLD}new.weight.data, new.bias.data = w, old - (w*m).sum((1, 2, 3))\n    return new",
+     "nothing is divided by the standard deviation"),
+    ("takes_pixels", f"{FOLD}new.weight.data, new.bias.data = w/s, old + (w*m/s).sum((1, 2, 3))\n    return new",
+     "added instead of subtracted"),
+    ("takes_pixels", f"{FOLD}new.weight.data, new.bias.data = w*s, old - (w*m*s).sum((1, 2, 3))\n    return new",
+     "multiplies by the standard deviation"),
+    ("takes_pixels", f"{FOLD}new.weight.data, new.bias.data = w/s, old - (w*m/s**2).sum((1, 2, 3))\n    return new",
+     "divided twice"),
+    ("takes_pixels", f"{FOLD}new.weight.data, new.bias.data = w/s, -(w*m/s).sum((1, 2, 3))\n    return new",
+     "The bias that `layer` had is lost"),
+    ("takes_pixels", f"{FOLD}return nn.Conv2d(layer.in_channels, layer.out_channels, 7)", "wanted shape"),
+    ("ridge_head", f"{RIDGE}return torch.linalg.solve(A + alpha*I, features.T@Y).T", "Rows and columns are swapped"),
+    ("ridge_head", f"{RIDGE}return torch.linalg.solve(A + alpha*len(Y)*I, features.T@Y)",
+     "multiplied by the number of pictures"),
+    ("ridge_head", f"{RIDGE}return torch.linalg.solve(A + alpha/len(Y)*I, features.T@Y)",
+     "divided by the number of pictures"),
+    ("ridge_head", f"{RIDGE}return torch.linalg.solve(A + I, features.T@Y)", "whatever `alpha` is"),
+    ("ridge_head", f"{RIDGE}return torch.linalg.solve(A + alpha*I, features.T@(2*Y - 1))", "-1 where a class is wrong"),
+    ("ridge_head", f"{RIDGE}return features.T@Y", "Nothing was solved"),
+    ("ridge_head", f"{RIDGE}return torch.linalg.solve(A + alpha*I, features.T@Y).numpy()", "wanted a tensor"),
+    ("ridge_head", f"{RIDGE}return features@torch.linalg.solve(A + alpha*I, features.T@Y)", "wanted shape"),
     ("workers_needed", f"{WORK}return work/busy", "not a whole number of workers"),
     ("workers_needed", f"{WORK}return math.floor(work/busy) or 1", "a fraction is rounded up"),
     ("workers_needed", f"{WORK}return math.ceil(work*busy)", "`busy` was multiplied"),
@@ -182,6 +244,19 @@ OTHERS = [
     ("unsafe_files",
      f"{PICKLE}return sorted({{n for n in sha if is_pickle(n) or sha[n] != hashes.get(n)}} | "
      "(set(hashes) - set(sha)))"),
+    ("ranger_block", f"{BLOCK}return DataBlock(**parts)"),
+    ("ranger_block", f"{BLOCK}words = dict(black='ranger', grizzly='ranger', teddy='fine')\n    "
+                     "return DataBlock(**parts | dict(get_y=lambda f: words[parent_label(f)]))"),
+    ("takes_pixels", f"{FOLD}new.weight.data, new.bias.data = w/s, old - (w*m/s).sum((1, 2, 3))\n    return new"),
+    ("takes_pixels", "import copy\n    new = copy.deepcopy(layer)\n    n = (1, len(mean), *layer.kernel_size)\n"
+                     "    shift = F.conv2d((mean/std)[None, :, None, None].expand(n), layer.weight).flatten().data\n"
+                     "    new.weight = nn.Parameter(layer.weight.detach()/std[:, None, None])\n"
+                     "    new.bias = nn.Parameter((0 if layer.bias is None else layer.bias.detach()) - shift)\n"
+                     "    return new"),
+    ("ridge_head", f"{RIDGE}return torch.linalg.solve(A + alpha*I, features.T@Y)"),
+    ("ridge_head", f"{RIDGE}more = torch.cat([features, alpha**.5*I])\n    "
+                   "ys = torch.cat([Y, torch.zeros(len(A), classes)])\n"
+                   "    return torch.linalg.lstsq(more, ys).solution"),
     ("workers_needed", f"{WORK}return math.ceil(work/busy)"),
     ("workers_needed",
      "workers = 1\n    while workers*busy < per_second*milliseconds/1000: workers += 1\n    return "

@@ -1,6 +1,6 @@
 """What a learner meets on a page, counted: `python tests/pages.py` prints a line for each.
 
-A cell is seen unless it is hidden or folded; words are those of the prose, without addresses; code is what is seen of it,
+A cell is seen unless it is hidden or folded; words are those of the prose, without addresses; code is what is seen,
 without `#|` lines. The first result is the first cell that trains a model or asks one.
 """
 import json
@@ -58,9 +58,30 @@ def counted(path):
 
 
 def sections_of(path):
-    "All headings of a page, without the title"
-    return [heading for kind, source, _ in cells_of(path) if kind == "markdown"
-            for heading in re.findall(r"^##+ (.+?)(?: *\{.*\})?$", source, flags=re.M)]
+    "All headings of a page, without the title and those of callouts"
+    found = []
+    for kind, source, _ in cells_of(path):
+        fences = ""
+        for line in source.splitlines():
+            if line.startswith((":::", "```")): fences = "" if fences else line[:3]
+            heading = re.match(r"##+ (.+?)(?: *\{.*\})?$", line)
+            if kind == "markdown" and heading and not fences: found.append(heading[1])
+    return found
+
+
+def section_text(path, wanted):
+    "Prose and code under a heading, up to the next one of its level or above; of the whole page for '*'"
+    lines, inside, level = [], wanted == "*", 0
+    for kind, source, _ in cells_of(path):
+        fenced = False
+        for line in source.splitlines():
+            fenced ^= line.startswith("```")
+            heading = re.match(r"(##+) (.+?)(?: *\{.*\})?$", line) if kind == "markdown" and not fenced else None
+            if heading and wanted != "*":
+                if heading[2] == wanted: inside, level = True, len(heading[1])
+                elif inside and len(heading[1]) <= level: inside = False
+            if inside: lines.append(line)
+    return "\n".join(lines)
 
 
 def pages(): return [counted(path) for folder in (NBS, NBS/"dives") for path in sorted(folder.glob("*.ipynb"))]

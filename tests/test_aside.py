@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from course_lib.base import files
 from course_lib.base.env import CourseError
 from course_lib.pictures import aside
 from course_lib.pictures.aside import (
@@ -306,7 +307,7 @@ HOSTILE = {
     "folder as file": with_move(file="."), "no file": with_move(file=""),
     "null byte": with_move(file="bird/\0.jpg"), "double slash": with_move(file="bird//1.jpg"),
     "target above": with_move(target="photos-cleaning/trash/1/bird/../../../../../letter.jpg"),
-    "absolute target": with_move(target="/tmp/x.jpg"),
+    "absolute target": with_move(target="/x.jpg"),
     "target elsewhere": with_move(target="other/1.jpg"), "target in the data": with_move(target="photos/bird/9.jpg"),
     "trash of another": with_move(target="photos-cleaning/trash/2/bird/1.jpg"),
     "the decisions": with_move(target="photos-cleaning/decisions.json"),
@@ -358,7 +359,7 @@ def test_files_that_are_no_json(root, content, words):
 
 def test_a_huge_list(root, monkeypatch):
     put_aside(root, REASONS)
-    monkeypatch.setattr(aside, "LONGEST_JOURNAL", 10)
+    monkeypatch.setattr(files, "LONGEST_JSON", 10)
     with pytest.raises(CourseError, match="cannot be read .it has .* bytes"): restore(root)
 
 
@@ -372,7 +373,7 @@ def test_a_name_that_is_no_number(root, name):
 
 def test_a_folder_in_place_of_a_list(root):
     (aside_folder(root)/"applied"/"1.json").mkdir(parents=True)
-    with pytest.raises(CourseError, match="no journal"): put_aside(root, REASONS)
+    with pytest.raises(CourseError, match="1.json cannot be read .it is no file"): put_aside(root, REASONS)
 
 
 @pytest.mark.parametrize("place", ["data", "trash"])

@@ -1,19 +1,14 @@
 "The cleaner in a real JupyterLab, with mouse and keyboard: no mark gets lost, and all that was moved comes back"
 import json
 import os
-import secrets
 import signal
-import socket
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
-from browser import start_browser
+from browser import start_browser, start_jupyter
 from PIL import Image, ImageDraw
+
+from course_lib.tools.browser import run_notebook
 
 KINDS = ("circle", "square", "triangle")
 CELLS = ("""from pathlib import Path
@@ -24,8 +19,6 @@ files = sorted(Path("shapes").rglob("*.png"))
 rows = [(file, file.parent.name, int(file.stem[-1]), "train" if int(file.stem[-1]) % 2 else "valid", "square", 0.9)
         for file in files]""",
          "Cleaner(rows)", "1 + 1")
-FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR",
-           "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
 
 
 # A notebook with pictures, and Jupyter to open it
@@ -57,59 +50,17 @@ def desk(tmp_path):
 def contents(folder): return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.png")}
 
 
-@contextmanager
-def jupyter(work, home, seconds=240):
-    "JupyterLab on a free port of this machine; the address of the notebook"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address, token = f"http://127.0.0.1:{free.getsockname()[1]}", secrets.token_hex(16)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
-               f"--port={address.rpartition(':')[2]}", "--ServerApp.port_retries=0",
-               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={work}",
-               "--LabApp.expose_app_in_browser=True",
-               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-               "--LabApp.extension_manager=readonly"] # It asks nobody
-    folders = {name: str(home/name.lower()) for name in FOLDERS}
-    with open(home/"jupyter.log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen(command, cwd=work, env=os.environ | folders | {"NO_PROXY": "*"}, stdout=log,
-                                   stderr=log)
-        try:
-            wait_for_server(f"{address}/api?token={token}", process, home/"jupyter.log", seconds)
-            yield f"{address}/lab/tree/clean.ipynb?token={token}"
-        finally:
-            process.terminate() # Ends the kernels too
-            try: process.wait(20)
-            except subprocess.TimeoutExpired: process.kill(); process.wait(10)
-
-
-def wait_for_server(url, process, log, seconds):
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            with urlopen(url, timeout=60): return
-        except (URLError, ConnectionError, TimeoutError):
-            assert process.poll() is None, log.read_text(encoding="utf-8")
-            assert time.monotonic() < end, f"Jupyter did not start within {seconds} s"
-            time.sleep(0.1)
-
-
 # What a visitor does
 
 class Visitor:
     "Somebody in front of the notebook"
     def __init__(self, page, work):
         self.page, self.work = page, work
-        self.page.wait_for("!!window.jupyterapp && !!document.querySelector('.jp-Notebook .jp-Cell')", 240)
-        self.page.click(".jp-Notebook .jp-Cell .jp-InputPrompt")
         self.run()
 
     def run(self):
         "Run all cells once the kernel is there"
-        self.page.wait_for("!!jupyterapp.shell.currentWidget?.sessionContext")
-        self.page.wait_for("(() => {const now = jupyterapp.shell.currentWidget.sessionContext;"
-                           "return now.isReady && now.session?.kernel?.connectionStatus === 'connected' && "
-                           "now.session.kernel.status === 'idle'})()", 240)
-        self.page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+        run_notebook(self.page)
         self.page.wait_for("document.querySelector('.jp-Cell:nth-of-type(3) .jp-OutputArea-output')?.innerText.trim() "
                            "=== '2'"
                            " || [...document.querySelectorAll('.jp-OutputArea-executeResult')].some(output => "
@@ -163,7 +114,7 @@ def menu_of(description):
 def test_marks_apply_and_undo(desk, tmp_path):
     before, home = contents(desk/"shapes"), tmp_path/"home"
     home.mkdir()
-    with jupyter(desk, home) as address, start_browser(tmp_path) as browser:
+    with start_jupyter(desk, home, "clean.ipynb") as address, start_browser(tmp_path) as browser:
         visitor = Visitor(browser.page(address, width=1400, height=1100), desk)
         first = {"circle/circle-5.png": "move to square"}
         visitor.choose("Class", "circle")

@@ -115,7 +115,9 @@ def test_what_needs_a_checkout_says_so(installed, words, said):
     (["run", "04", "--full", "--quick"], "exclude each other"), (["run", "04", "--quick", "--save"], "never kept"),
     (["data", "get", "mnist_smple"], "Did you mean 'mnist_sample'"), (["data", "path", "mnist_smple"], "mnist_sample"),
     (["data", "verify", "mnist_smple"], "mnist_sample"), (["data", "rm", "mnist_smple", "--yes"], "mnist_sample"),
-    (["lst"], "Did you mean 'list'"), (["run"], "LESSON"), (["test", "--only", "all"], "notebooks")])
+    (["lst"], "Did you mean 'list'"), (["zebra"], "`course --help` says what each does"),
+    (["data", "gt"], "Did you mean 'get'"), (["data", "zebra"], "`course data --help`"), (["help", "rn"], "'run'"),
+    (["run"], "LESSON"), (["test", "--only", "all"], "notebooks")])
 def test_typing_errors_get_one_clear_answer(words, said):
     answer = typed(*words)
     assert answer.exit_code == 2 and said in plain(answer.stderr) and answer.stdout == ""
@@ -154,10 +156,30 @@ def test_other_errors_keep_their_traceback(monkeypatch):
 
 @pytest.mark.parametrize("words, said",
                          [([], "Usage: course"), (["-h"], "course list"), (["run", "--help"], "course run 04 --quick"),
-                          (["data", "--help"], "verify"), (["--version"], course_lib.__version__)])
+                          (["data", "--help"], "verify"), (["help"], "course list"), (["help", "run"], "--dives"),
+                          (["help", "data"], "verify"), (["help", "data", "get"], "NAME"),
+                          (["--version"], course_lib.__version__)])
 def test_help(words, said):
     answer = CliRunner(env={"COLUMNS": "120"}).invoke(cli.app, words, prog_name="course")
-    assert answer.exit_code == 0 and said in plain(answer.stdout)
+    assert answer.exit_code == 0 and said in plain(answer.stdout) and "<bool>" not in answer.stdout
+
+
+def test_an_interrupted_download_says_that_it_goes_on(monkeypatch):
+    def stop(name): raise KeyboardInterrupt
+    monkeypatch.setattr(get, "get_data", stop)
+    answer = typed("data", "get", "mnist_sample")
+    assert answer.exit_code == 130 and "What has arrived is kept; `course data get mnist_sample`" in answer.stderr
+
+
+def test_one_damaged_receipt_does_not_hide_the_others(one_set, monkeypatch):
+    receipts.receipt_paths("mnist")[0].parent.mkdir(parents=True, exist_ok=True)
+    data_path("mnist").mkdir()
+    receipts.receipt_paths("mnist")[0].write_text("{")
+    answer = typed("data", "verify")
+    assert answer.exit_code == 1 and "receipt of 'mnist' cannot be used" in answer.stdout
+    assert "mnist_sample: ok" in answer.stdout
+    listed = typed("data", "list")
+    assert listed.exit_code == 0 and "its receipt is damaged" in listed.stdout
 
 
 # Running
@@ -230,7 +252,7 @@ def one_set(monkeypatch):
     folder = data_path("mnist_sample")
     (folder / "train").mkdir(parents=True)
     for name in ("labels.csv", "train/3.png"): (folder / name).write_bytes(b"3" * 2**18)
-    for module in (get, receipts): monkeypatch.setattr(module, "check_count", lambda dataset: 2)
+    monkeypatch.setattr(receipts, "check_count", lambda dataset: 2)
     return folder
 
 
@@ -335,12 +357,14 @@ def test_sync(monkeypatch, files, words, code, said):
 @pytest.mark.parametrize("status", [0, 1])
 def test_doctor(monkeypatch, status):
     from course_lib.tools import doctor
-    def examine(show):
+    def examine(show, heading):
         show(doctor.Check("Disk", "problem", "[0 GiB] free", "Make room."))
+        heading("For [authors]:")
         return status
     monkeypatch.setattr(doctor, "examine", examine)
     answer = typed("doctor")
     assert answer.exit_code == status and "[0 GiB] free" in answer.stdout and "-> Make room." in answer.stdout
+    assert "For [authors]:" in answer.stdout
 
 
 @pytest.mark.parametrize("words, wanted", [
@@ -379,6 +403,6 @@ def test_work_copies_and_says_what_is_new(tmp_path):
 
 def test_results_of_all_lessons(monkeypatch):
     from course_lib.lesson import results
-    monkeypatch.setattr(results, "scoreboard_text", lambda lesson: f"[table] of {lesson}")
+    monkeypatch.setattr(results, "scoreboard_text", lambda lesson, width: f"[table] of {lesson}")
     assert [f"[table] of {lesson.id}" in typed("results").stdout for lesson in lessons()] == [True] * len(lessons())
     assert "[table] of 04_mnist" in typed("results", "mnist").stdout

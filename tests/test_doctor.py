@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from course_lib.base import catalogue, files
 from course_lib.tools import doctor
 from course_lib.tools.doctor import Check
 from course_lib.base.env import checkout
@@ -63,6 +64,9 @@ def test_gpu(facts, driver, status, said):
 @pytest.mark.parametrize("question, patience, said",
                          [("import no_such_package", 60, "no_such_package"),
                           ("import os; os._exit(3)", 60, "exit status 3"),
+                          ("import sys; sys.exit()", 60, "it ended without an answer"),
+                          ("print('warm')", 60, "without an answer"),
+                          ("import os; os.write(2, bytes([255, 10])); os._exit(3)", 60, "\ufffd"),
                           ("import time; time.sleep(60)", 1, "no answer within 1 s")])
 def test_a_broken_torch_is_an_answer(question, patience, said):
     assert said in doctor.torch_facts(question, patience=patience)["error"]
@@ -76,6 +80,7 @@ def test_torch_is_not_imported_here():
 
 @pytest.mark.parametrize("code, patience, answer",
                          [("print('1.9'); print('more')", 60, "1.9"), ("print('1.9'); exit(1)", 60, None),
+                          ("import os; os.write(1, bytes([255, 49]))", 60, "\ufffd1"),
                                                     ("import time; time.sleep(60)", 1, None)])
 def test_a_program_that_is_asked(code, patience, answer):
     assert doctor.first_answer([sys.executable, "-c", code], patience=patience) == answer
@@ -129,7 +134,7 @@ def test_cache_counts_what_it_holds(tmp_path):
 
 def test_cache_that_cannot_be_written_to(tmp_path, monkeypatch):
     def refuse(dir): raise OSError(30, "Read-only file system")
-    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     check = doctor.check_cache("Data", tmp_path / "not yet")
     assert check.status == "problem" and "Read-only file system" in check.found and "FASTAI_HOME" in check.advice
 
@@ -205,16 +210,71 @@ def test_checks_of_a_checkout_are_left_out_elsewhere(monkeypatch, tmp_path):
     names = [check.name for check in doctor.checks(None)]
     assert names == ["Python", "Packages", "Tested versions", "GPU", "Memory", "Disk", "Data cache", "Weights cache",
                      "Hugging Face cache", "Mirror", "Network", "Jupyter kernel"]
-    assert [check.name for check in doctor.checks(checkout())][len(names):] == ["Quarto", "Git hooks", "Repository"]
+    assert [check.name for check in doctor.checks_for_authors(checkout())] == ["Quarto", "Git hooks", "Repository"]
 
 
 @pytest.mark.parametrize("statuses, code", [(["ok"], 0), (["ok", "warning"], 0), (["problem", "ok"], 1)])
 def test_only_a_problem_fails(monkeypatch, statuses, code):
     monkeypatch.setattr(doctor, "checks", lambda root: (Check("x", status, "y") for status in statuses))
-    shown = []
-    assert doctor.examine(shown.append) == code and [check.status for check in shown] == statuses
+    monkeypatch.setattr(doctor, "checks_for_authors", lambda root: [Check("Quarto", "warning", "not installed")])
+    shown, headings = [], []
+    assert doctor.examine(shown.append, headings.append) == code
+    assert [check.status for check in shown] == [*statuses, "warning"] and headings == [doctor.FOR_AUTHORS]
 
 
 def test_advice_stands_below():
     first, second = str(Check("Disk", "warning", "2 GiB free", "Make room.")).splitlines()
     assert first.split() == ["warning", "Disk", "2", "GiB", "free"] and second.strip() == "-> Make room."
+
+
+# What the doctor should find must not stop it
+
+def put(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return str(path)
+
+def no_file(tmp_path, monkeypatch): monkeypatch.setenv("FASTAI_HOME", put(tmp_path/"home", b"a file"))
+def no_user(tmp_path, monkeypatch): monkeypatch.setenv("FASTAI_HOME", "~nobody-of-that-name/data")
+def odd_config(tmp_path, monkeypatch): put(tmp_path/"config.ini", b"\xff\xfe[DEFAULT]"); at_home(tmp_path, monkeypatch)
+def no_config(tmp_path, monkeypatch): put(tmp_path/"config.ini", b"no section"); at_home(tmp_path, monkeypatch)
+def at_home(tmp_path, monkeypatch): monkeypatch.setenv("FASTAI_HOME", str(tmp_path))
+def to_nowhere(tmp_path, monkeypatch): (tmp_path/"data").symlink_to(tmp_path/"gone"); at_home(tmp_path, monkeypatch)
+def weights(tmp_path, monkeypatch): monkeypatch.setenv("TORCH_HOME", put(tmp_path/"t", b""))
+def mirror(address): return lambda tmp_path, monkeypatch: monkeypatch.setenv("COURSE_DATA_MIRROR", address)
+def constraints(tmp_path, monkeypatch): put(tmp_path/"constraints.txt", b"\xff\xff==1\nrich==1.0\n")
+def broken(name): return lambda tmp_path, monkeypatch: monkeypatch.setattr(doctor, name, lambda *words, **more: 1/0)
+
+SETUPS = {
+    "home is a file": (no_file, "Data cache", "is a file"), "home of nobody": (no_user, "Data cache", "no such user"),
+    "odd configuration": (odd_config, "Data cache", "config.ini cannot be read"),
+    "broken configuration": (no_config, "Disk", "config.ini cannot be read"),
+    "link to nowhere": (to_nowhere, "Data cache", "a link to nowhere"),
+    "weights in a file": (weights, "Weights cache", "is a file"),
+    "broken address": (mirror("http://["), "Mirror", "no address that can be asked"),
+    "address without a host": (mirror("https://"), "Mirror", "no address that can be asked"),
+    "mirror of nobody": (mirror("~nobody-of-that-name/data"), "Mirror", "no such user"),
+    "odd constraints": (constraints, "Tested versions", "rich"),
+    "broken packages": (broken("core_requirements"), "Packages", "ZeroDivisionError"),
+    "broken driver": (broken("nvidia_driver"), "GPU", "ZeroDivisionError"),
+    "broken accounts": (broken("memory"), "Memory", "ZeroDivisionError"),
+    "broken network": (broken("publishers"), "Network", "ZeroDivisionError"),
+    "broken kernel": (broken("registered_kernel"), "Jupyter kernel", "ZeroDivisionError")}
+
+@pytest.mark.parametrize("prepare, name, said", SETUPS.values(), ids=SETUPS)
+def test_each_check_stands_alone(monkeypatch, tmp_path, prepare, name, said):
+    monkeypatch.setenv("FASTAI_HOME", str(tmp_path/"elsewhere"))
+    monkeypatch.setattr(doctor, "torch_facts", lambda: GPU)
+    monkeypatch.setattr(doctor, "reachable", lambda url: False)
+    prepare(tmp_path, monkeypatch)
+    found = {check.name: check for check in doctor.checks(tmp_path)}
+    assert len(found) == 12 and found[name].status in ("warning", "problem")
+    assert said in str(found[name]) and found[name].advice
+
+
+@pytest.mark.parametrize("content", [b"[project", b"\xff\xfe", b"", b"project = 3"])
+def test_a_broken_project_file_is_named(monkeypatch, tmp_path, content):
+    monkeypatch.setattr(catalogue, "checkout", lambda: tmp_path)
+    put(tmp_path/"pyproject.toml", content)
+    found = {check.name: check for check in doctor.checks_for_authors(tmp_path)}
+    assert found["Repository"].status == "problem" and "git restore pyproject.toml" in found["Repository"].advice

@@ -2,6 +2,7 @@
 import errno
 import hashlib
 import io
+import json
 import socket
 import threading
 import time
@@ -437,3 +438,11 @@ def test_lanes_serve_all_servers_first():
     order = [waiting[0] for waiting in queues_by_host(["http://a/1", "http://a/2", "http://A/3", "http://b/1",
                                                        "http://c/1", "http://c/2"], QUICK)]
     assert order == ["http://a/1", "http://b/1", "http://c/1", "http://a/1", "http://c/1"]
+
+
+def test_a_list_of_downloads_that_lies_is_passed_over(tmp_path):
+    lines = [{"url": "http://a/1", "file": "1.jpg"}, {"url": "http://a/2", "file": "../../letter.jpg"},
+             {"url": 3, "file": "3.jpg"},
+             {"url": "http://a/4", "file": "/etc/passwd"}, {"url": "http://a/5", "file": ["5.jpg"]}, 7, {"url": "x"}]
+    (tmp_path/download.INDEX).write_text("\n".join([*map(json.dumps, lines), "["*10_000, "{", '"\\ud800"']))
+    assert download.read_index(tmp_path) == {"http://a/1": "1.jpg"}

@@ -1,5 +1,5 @@
 "Modes, messages and places: what the environment decides"
-import subprocess, sys
+import os, subprocess, sys
 
 import pytest
 
@@ -65,3 +65,13 @@ def test_seed_reaches_every_source():
     second = draw()
     env.seed_everything(7)
     assert draw() == first != second
+
+
+def test_progress_in_a_pipe_is_a_few_plain_lines():
+    code = ("import time; from course_lib.base.web import progress_bar\n"
+            "with progress_bar('pets', 100*2**20) as bar:\n"
+            "    time.sleep(1.1)\n"
+            "    for _ in range(1000): bar.update(2**20//10)\n")
+    env = {name: value for name, value in os.environ.items() if name not in ("IN_TEST", "CI")}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60).stderr
+    assert said.startswith("pets: 25.1 MiB of 100.0 MiB") and len(said.splitlines()) <= 4 and "\r" not in said

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from exercise_page import PAGES, cells, statements
+from exercise_page import PAGES, asking_page, statements
 
 def case(page, *values, name): return pytest.param(page, *values, id=f"{page.lesson}-{name}")
 
@@ -100,10 +100,11 @@ def test_what_can_go_wrong_with_any_function(page, name, body, state, cause):
 
 @pytest.mark.parametrize("page, name", EXERCISES)
 def test_the_lesson_asks_what_the_check_tries(page, name):
-    lesson, exercise = cells(f"nbs/{page.lesson}.ipynb"), page.exercises[name]
-    source = lesson["ex-" + name.lower().replace("_", "-")]
+    cell, exercise = "ex-" + name.lower().replace("_", "-"), page.exercises[name]
+    asked = asking_page(page.lesson, cell)
+    source = asked[cell]
     skeleton = page.run(source, f"ex-{name}")[name]
     assert exercise(skeleton).state == "not done" and source.endswith(f"\ncheck.{name}({name})")
     assert inspect.signature(skeleton) == inspect.signature(page.written(name,
         "...")) and skeleton.__doc__ == exercise.prompt
-    assert exercise.section in re.findall(r"^#+ (.+)$", "\n".join(lesson.values()), re.M)
+    assert exercise.section in re.findall(r"^#+ (.+)$", "\n".join(asked.values()), re.M)

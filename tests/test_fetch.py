@@ -1,8 +1,11 @@
 "Faults of networks, disks and archives, one by one"
 import errno
+import gzip
 import hashlib
 import io
 import os
+import random
+import shutil
 import socket
 import stat
 import subprocess
@@ -15,11 +18,12 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import tgz
+from hypothesis import given, settings, strategies as st
 
 from course_lib.base import files, web
 from course_lib.data import fetch
 from course_lib.base.env import CourseError
-from course_lib.data.fetch import Expected, Part, StoppedDownload, download, unpack
+from course_lib.data.fetch import BadArchive, Expected, Part, StoppedDownload, download, unpack
 from course_lib.base.web import reachable, with_timeout
 from course_lib.base.files import safe_path
 
@@ -54,18 +58,21 @@ def test_interrupted_download_goes_on(serve, tmp_path):
     assert (tmp_path/"f").read_bytes() == CONTENT
 
 
-def test_server_that_ignores_range(serve, tmp_path):
+def test_server_that_ignores_range(serve, tmp_path, capsys):
     server = serve({"f": CONTENT}); server.most, server.ranges = [2**16], False
     get(server, tmp_path/"f")
     assert [asked for _, asked in server.asked] == [None, "bytes=65536-"]
     assert (tmp_path/"f").read_bytes() == CONTENT
+    assert "f: this server cannot go on where it stopped; it starts anew" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("mark", ["", 'W/"v1"'], ids=["no mark", "weak mark"])
 def test_without_a_strong_mark_it_starts_over(serve, tmp_path, mark):
-    server = serve({"f": CONTENT}); server.most, server.etag = [2**16], mark
+    server = serve({"f": CONTENT}); server.most, server.etag = [2**16]*2, mark
+    with pytest.raises(StoppedDownload, match="this server cannot go on; it starts anew"):
+        get(server, tmp_path/"f", tries=1)
     get(server, tmp_path/"f")
-    assert [asked for _, asked in server.asked] == [None, None]
+    assert [asked for _, asked in server.asked] == [None, None, None]
     assert (tmp_path/"f").read_bytes() == CONTENT
 
 
@@ -225,6 +232,10 @@ HOSTILE = {
     "file beside the top": ([("set/a", b"x"), ("readme", b"x")], "outside of the folder 'set'"),
     "one name twice": ([("set/a", b"x"), ("set/a", b"y")], "cannot be unpacked"),
     "file as folder": ([("set/a", b"x"), ("set/a/b", b"y")], "cannot be unpacked"),
+    "a name too long": ([("set/" + "x"*256, b"x")], "a name of more than 255 bytes"),
+    "a folder too long": ([("set/" + "ä"*128 + "/a", b"x")], "a name of more than 255 bytes"),
+    "a name of two lines": ([("set/a\nb", b"x")], "is no name of a file"),
+    "a name that is no text": ([("set/a\udcff", b"x")], "is no name of a file"),
     "empty": ([], "holds 0 files"),
 }
 
@@ -234,6 +245,75 @@ def test_hostile_archive_leaves_nothing(tmp_path, members, words):
     with pytest.raises(CourseError, match=words) as caught: unpack(archive, tmp_path/"deep"/"data"/"set")
     assert "a.tgz" in str(caught.value)
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == ["a.tgz", "deep", "deep/data"]
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path, mode):
+    "The checks of a publisher may end at the first MiB; those of the archive go to its end"
+    content, archive = random.Random(1).randbytes(2**16), tmp_path/"a.tgz"
+    with tarfile.open(archive, mode) as tar:
+        for number in range(2):
+            info = tarfile.TarInfo(f"set/{number}"); info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    good = archive.read_bytes()
+    unpack(archive, tmp_path/"good"/"set")
+    places, noticed = [*range(100, len(good), len(good)//20), len(good) - 6], 0
+    for at in places:
+        archive.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1:])
+        try: unpack(archive, tmp_path/"data"/"set")
+        except BadArchive: noticed += 1; assert list((tmp_path/"data").iterdir()) == []; continue
+        assert all((tmp_path/"data"/"set"/str(number)).read_bytes() == content for number in range(2))
+        shutil.rmtree(tmp_path/"data")
+    assert noticed >= len(places) - 2
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.6, 0.9])
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2", "w"])
+def test_an_archive_that_is_cut_off(tmp_path, mode, keep):
+    archive = tmp_path/"a.tgz"
+    with tarfile.open(archive, mode) as tar:
+        for number in range(40):
+            info = tarfile.TarInfo(f"set/{number}"); info.size = 2**12
+            tar.addfile(info, io.BytesIO(random.Random(number).randbytes(2**12)))
+    archive.write_bytes(archive.read_bytes()[:int(archive.stat().st_size * keep)])
+    with pytest.raises(BadArchive): unpack(archive, tmp_path/"data"/"set", least=40)
+    assert list((tmp_path/"data").iterdir()) == []
+
+
+def test_much_behind_the_end_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "MOST_REST", 2**20)
+    archive = tmp_path/"a.tgz"; archive.write_bytes(tgz([("set/1", b"one")]))
+    with gzip.open(archive, "ab") as more: more.write(bytes(2**22))
+    with pytest.raises(BadArchive, match="more than 1.0 MiB lie behind its last file"):
+        unpack(archive, tmp_path/"data"/"set")
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced(tmp_path):
+    archive = tmp_path/"a.tgz"; archive.write_bytes(tgz([("set/1", b"one")]))
+    (tmp_path/"set").symlink_to(tmp_path/"gone")
+    with pytest.raises(CourseError, match="is a link that leads nowhere"): unpack(archive, tmp_path/"set")
+    assert (tmp_path/"set").is_symlink()
+
+
+@settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@given(st.data())
+def test_damaged_archives_get_words(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("fuzz")
+    mode = data.draw(st.sampled_from(["w:gz", "w:xz", "w:bz2", "w", "zip"]))
+    if mode == "zip": content = bytearray(zip_of([("set/1", b"one"*200), ("set/2", b"two")]))
+    else:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode=mode) as tar:
+            for name in ("set/1", "set/2"):
+                info = tarfile.TarInfo(name); info.size = 600
+                tar.addfile(info, io.BytesIO(b"one"*200))
+        content = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, min(len(content), 1200) - 1))] = data.draw(st.integers(0, 255))
+    (folder/"a.tgz").write_bytes(content)
+    try: unpack(folder/"a.tgz", folder/"data"/"set")
+    except CourseError: assert list((folder/"data").iterdir()) == []
+    assert {path.name for path in folder.iterdir()} == {"a.tgz", "data"}
 
 
 def test_many_empty_files_are_a_bomb(monkeypatch, tmp_path):

@@ -3,6 +3,9 @@ import errno
 import io
 import os
 import random
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import misbehaving
 import numpy as np
@@ -15,7 +18,8 @@ from course_lib.pictures.aside import aside_folder, read_rejected, restore
 from course_lib.pictures.check import check_images
 from course_lib.pictures.download import Limits
 from course_lib.base.env import CourseError
-from course_lib.pictures.gather import CREDITS, PhotoSet, build_dataset, class_fault, read_credits, resize_all
+from course_lib.pictures.reading import eight_bits, on_white
+from course_lib.pictures.gather import CREDITS, Resized, PhotoSet, build_dataset, class_fault, read_credits, resize_all
 from course_lib.pictures.search import RetryPolicy
 
 trouble = misbehaving.trouble # a fixture
@@ -350,7 +354,7 @@ def test_no_photo_arrives(build):
 
 
 def test_no_photo_is_left(build):
-    with pytest.raises(CourseError, match=r"class 'bird' can be used(.|\n)*0 ready(.|\n)*truncated"):
+    with pytest.raises(CourseError, match=r"class 'bird' can be used(.|\n)*0 ready(.|\n)*cut off or damaged .1x"):
         build({"bird": ["truncated.jpg"], "forest": FORESTS})
 
 
@@ -413,3 +417,52 @@ def test_photos_of_earlier_searches_are_told(build, tmp_path):
     assert str(build({"bird": BIRDS[1:], "wood": ["photo/w0"]})).splitlines() == [
         "photos: 5 photos in 2 classes", "  bird: 3 found, 3 downloaded, 4 ready, 1 of them from earlier searches",
         "  wood: 1 found, 1 downloaded, 1 ready", "  forest: 3 from earlier searches, a class of this folder, too"]
+
+
+def test_reasons_are_counted_by_kind():
+    tiny = [Resized(f"{side}.jpg", "failed", "", "tiny", f"{side} x {side} pixels") for side in range(1, 4)]
+    lost = [SimpleNamespace(why=f"the server answered {code}") for code in (500, 503)]
+    words = str(images.no_photos_error("bird", "none", tiny + lost))
+    assert "too small (3x); the server answered … (2x)" in words
+
+
+@pytest.mark.parametrize("name", ["x"*251 + ".jpg", "x"*250 + ".png", "ä"*125 + ".jpg"])
+def test_the_longest_name_does_not_stop_the_others(tmp_path, name):
+    for file in (name, "a.jpg"): save(scene(1), tmp_path/"in"/file, format="JPEG")
+    report = resize_all(tmp_path/"in", tmp_path/"out", max_size=100)
+    too_long = name.endswith(".png") # its copy would end in '.png.jpg'
+    assert statuses(report) == {"a.jpg": "made", name: "failed" if too_long else "made"}
+    assert [(row.kind, "rename it" in row.why) for row in report.failed] == [("name", True)] * too_long
+
+
+MEMORY = """
+import resource, sys
+from course_lib.pictures.check import check_images
+from course_lib.pictures.gather import resize_all
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert len(resize_all(sys.argv[1], sys.argv[2]).files) == 1
+check_images(sys.argv[1])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)//1024)
+"""
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in kilobytes on Linux")
+def test_a_large_drawing_is_held_once(tmp_path):
+    "4,000 by 4,000 pixels of 4 bytes are 61 MiB; four copies of them were made before"
+    save(Image.new("RGBA", (4000, 4000), (255, 0, 0, 90)), tmp_path/"in"/"a.png")
+    run = subprocess.run([sys.executable, "-c", MEMORY, tmp_path/"in", tmp_path/"out"], capture_output=True, text=True)
+    assert int(run.stdout) < 100, run.stderr
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "CMYK"])
+def test_a_copy_made_in_bands_looks_the_same(tmp_path, mode):
+    image = scene(3, (900, 700))
+    image.putalpha(Image.linear_gradient("L").resize((900, 700)))
+    if mode == "I;16": image = Image.fromarray((np.asarray(image.convert("L")).astype(np.uint16))*256)
+    elif mode != "RGBA": image = image.convert(mode) if mode != "CMYK" else image.convert("RGB").convert("CMYK")
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    save(image, tmp_path/"in"/"a.png", format=kind)
+    [file] = resize_all(tmp_path/"in", tmp_path/"out", max_size=100).files
+    with Image.open(tmp_path/"in"/"a.png") as whole:
+        expected = on_white(eight_bits(whole)).resize((100, 78), Image.Resampling.LANCZOS)
+    with Image.open(file) as copy: assert copy.size == (100, 78); found = np.asarray(copy)
+    assert np.abs(found.astype(int) - np.asarray(expected).astype(int)).mean() < 5

@@ -137,8 +137,9 @@ def test_pages_import_from_below(name): assert complaints(room_of_page(name), CE
 
 
 def test_no_module_imports_in_a_circle():
-    try: list(graphlib.TopologicalSorter(IMPORTS).static_order())
-    except graphlib.CycleError as error: pytest.fail(" -> ".join(error.args[1]))
+    try: circle = [] if list(graphlib.TopologicalSorter(IMPORTS).static_order()) else ["no module at all"]
+    except graphlib.CycleError as error: circle = error.args[1]
+    assert circle == []
 
 
 def test_the_wheel_holds_every_room():

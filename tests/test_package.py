@@ -211,7 +211,7 @@ def test_imports_are_found_where_they_are_made():
 def test_what_readers_run_needs_the_core_alone():
     found = imported_in("course_lib/**/*.py", "nbs/*.ipynb", "nbs/dives/*.ipynb", "nbs/solutions/*.ipynb")
     assert {"torch", "numpy", "fastai", "gradio"} <= set(found)
-    development = {"nbdev"} # `--save` alone needs it, and says so
+    development = {"nbdev", "websocket"} # `--save` and `course screenshots` alone need them, and say so
     assert undeclared({name: files for name, files in found.items() if name not in development}, "DEFAULT") == {}
 
 

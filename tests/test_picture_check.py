@@ -419,3 +419,16 @@ def test_a_long_table_is_cut(tmp_path):
     for number in range(picture_check.MOST_SHOWN + 3): (tmp_path/f"{number}.jpg").write_bytes(b"")
     html = check_images(tmp_path)._repr_html_()
     assert html.count("<tr>") == picture_check.MOST_SHOWN + 1 and "3 more are in" in html
+
+
+@pytest.mark.timing
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_among_the_pictures_is_not_waited_for(tmp_path):
+    save(scene(1), tmp_path/"bird"/"1.jpg")
+    os.mkfifo(tmp_path/"bird"/"2.jpg")
+    (tmp_path/"bird"/"3.jpg").symlink_to(tmp_path/"bird")
+    report = []
+    looking = threading.Thread(target=lambda: report.append(check_images(tmp_path)), daemon=True)
+    looking.start(); looking.join(30)
+    assert {fault.file: fault.why for fault in report[0].faults} == dict.fromkeys(
+        ["bird/2.jpg"], "is no file but a folder, a pipe or a device")

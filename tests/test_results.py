@@ -76,3 +76,13 @@ def test_html_is_escaped(run):
 def test_saved_json_holds_no_path(run, tmp_path):
     text = json.dumps(json.loads(results.save_run(run, tmp_path).read_text()))
     assert str(tmp_path) not in text
+
+
+def test_a_saved_run_fits_a_narrow_terminal_and_says_of_when_it_is(run, tmp_path, monkeypatch):
+    run.measured[0].setting = "a setting that takes more words than any terminal is wide, " * 3
+    results.save_run(run, tmp_path)
+    monkeypatch.setattr(results, "results_folder", lambda: tmp_path)
+    for width in (60, 80, 200):
+        lines = results.scoreboard_text("04_mnist", width).splitlines()
+        assert max(map(len, lines)) <= max(width, 60)
+    assert "kept run of 2026-01-01" in lines[0] and "ours" not in lines[0] and "terminal is wide," in " ".join(lines)

@@ -331,3 +331,18 @@ def test_saving_is_refused_before_the_run(monkeypatch, root, tool, said):
     monkeypatch.setattr(runner, "checkout", lambda: root)
     monkeypatch.setattr(kept.importlib.util, "find_spec", lambda name: object() if tool else None)
     with pytest.raises(CourseError, match=said): runner.run_lessons(["04"], "full", True)
+
+
+def test_a_read_only_checkout_is_noticed_before_the_run(monkeypatch, tmp_path):
+    for name in ("nbs", "results"): (tmp_path/name).mkdir()
+    monkeypatch.setattr(runner, "checkout", lambda: tmp_path)
+    monkeypatch.setattr(kept, "write_error", lambda folder: "Read-only file system" if folder.name == "results" else "")
+    with pytest.raises(CourseError, match="--save writes to results/.*Read-only.*without --save"):
+        runner.run_lessons(["04"], "full", True)
+
+
+def test_threads_wait_without_spinning(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert runner.kernel_environment("quick", None)["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert runner.kernel_environment("quick", None)["OMP_WAIT_POLICY"] == "active"

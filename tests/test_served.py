@@ -291,7 +291,7 @@ def test_killed_in_mid_request_it_loses_nothing_and_starts_again(folder, tmp_pat
     assert contents(own) == before
 
 
-def uploads_in(folder): return [path for path in folder.rglob("uploads-*/**/*") if path.is_file()]
+def uploads_in(folder): return [path for path in folder.rglob("picture-app-uploads-*/files/**/*") if path.is_file()]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
@@ -305,13 +305,38 @@ def test_uploads_are_gone_when_the_app_stops(folder, tmp_path, number):
         assert uploads_in(tmp_path)
         process.send_signal(number)
         process.wait(120)
-    assert list(tmp_path.glob("uploads-*")) == []
+    assert list(tmp_path.glob("*uploads-*")) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signal")
+def test_uploads_of_a_killed_app_are_gone_at_the_next_start(folder, tmp_path):
+    "While another one that runs keeps its own"
+    def run(): return running(["app.py"], folder, port := free_port(), "/config", GRADIO_SERVER_PORT=str(port),
+                              TMPDIR=str(tmp_path)), f"http://127.0.0.1:{port}"
+    def sent(): return [path for path in uploads_in(tmp_path) if path.name == "a.png"]
+    (first, address), (second, other) = run(), run()
+    with second:
+        with first as process:
+            for place in (address, other): upload(place, "a.png", picture())
+            process.kill(); process.wait(60)
+        left = sent()
+        third, _ = run()
+        with third: remaining = sent()
+        assert len(left) == 2 and len(remaining) == 1
+        assert classify(other, "a.png", picture("green"))[1][0]["label"] == "green"
+
+
+def test_only_those_who_know_its_name_are_answered(app):
+    port = app.rpartition(":")[2]
+    for host, status in [(f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), ("10.1.2.3", 200),
+                         (f"evil.example:{port}", 421), ("127.0.0.1.evil.example", 421), ("[", 421)]:
+        assert httpx.get(f"{app}/config", headers={"Host": host}, timeout=30).status_code == status, host
 
 
 def test_uploads_cannot_fill_the_disk(folder, tmp_path):
     "With a limit of 12 MiB, 10 of them kept for what is arriving"
     port = free_port()
-    code = "import app; app.LAUNCH['app_kwargs']['middleware'][1].kwargs['most'] = 12*2**20; app.serve('.')"
+    code = "import app; app.LAUNCH['app_kwargs']['middleware'][2].kwargs['most'] = 12*2**20; app.serve('.')"
     with running(["-c", code], folder, port, "/config", GRADIO_SERVER_PORT=str(port), TMPDIR=str(tmp_path)):
         address, stored = f"http://127.0.0.1:{port}", sum(max(path.stat().st_size, 2**16)
                                                           for path in uploads_in(tmp_path))
@@ -420,6 +445,20 @@ def test_the_server_says_what_is_wrong(server, name):
     assert answer.status_code == 422 and words in answer.json()["error"]
 
 
+def test_the_server_answers_those_who_know_its_name(server, monkeypatch):
+    for host, status in [("localhost", 200), ("[::1]:80", 200), ("evil.example", 421)]:
+        answer = httpx.post(f"{server}/predict", content=picture("red"), headers={"Host": host}, timeout=60)
+        assert answer.status_code == status, host
+    assert "APP_HOSTS" in answer.text and not prediction_server.is_known("evil.example")
+    monkeypatch.setenv("APP_HOSTS", "pictures.example, Evil.example")
+    assert prediction_server.is_known("evil.example:8000") and not prediction_server.is_known("example")
+
+
+def test_a_form_is_told_how_to_send_a_picture(server):
+    answer = httpx.post(f"{server}/predict", files={"file": ("a.png", picture("red"))}, timeout=60)
+    assert answer.status_code == 415 and "curl --data-binary @FILE" in answer.json()["error"]
+
+
 def test_the_server_stops_reading_a_body_of_100_mb(server):
     sent = []
     def parts():
@@ -435,7 +474,7 @@ def test_half_a_picture_is_not_waited_for(folder):
             f"uvicorn.run(server.create_app('.'), port={port}, log_level='warning')")
     with running(["-c", code], folder, port, "/health"), socket.create_connection(("127.0.0.1", port),
         timeout=60) as caller:
-        caller.sendall(b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf a picture")
+        caller.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf a picture")
         answer = b"".join(iter(partial(caller.recv, 4096), b"")) # until the server hangs up
     assert answer.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.5 seconds" in answer
 
@@ -454,7 +493,7 @@ def test_the_server_works_on_as_many_pictures_as_there_are_cores(folder, monkeyp
     monkeypatch.setattr(prediction_server, "usable_cores", lambda: 3)
     async def ask_at_once():
         transport = httpx.ASGITransport(prediction_server.create_app(folder))
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await asyncio.gather(*(client.post("/predict", content=b"picture") for _ in range(21)))
     answers = asyncio.run(ask_at_once())
     assert [answer.status_code for answer in answers] == [200]*21 and busy.most == 3
@@ -576,6 +615,6 @@ def test_the_card_is_one_that_a_space_reads(folder):
     _, facts, text = (folder/"README.md").read_text(encoding="utf-8").split("---\n", 2)
     facts = yaml.safe_load(facts)
     assert (facts["title"], facts["sdk"], facts["app_file"]) == (TITLE, "gradio", "app.py")
-    assert "ended in July 2026" in text and "<b>" not in text
+    assert "check [the host's own page](https://huggingface.co/docs/hub/spaces-overview)" in text and "<b>" not in text
     assert "--limit-concurrency 64" in text and "proxy in front" in text
     assert "*.onnx filter=lfs" in (folder/".gitattributes").read_text()

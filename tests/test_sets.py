@@ -16,7 +16,7 @@ import pytest
 from conftest import manifest, tgz
 
 from course_lib.base import files
-from course_lib.base.web import reachable
+from course_lib.base.web import reachable, with_timeout
 from course_lib.data import fetch, get, sets, sources
 from course_lib.data.get import copy_folder, data_table, get_data, remove_data
 from course_lib.data.sets import data_path, datasets, find_dataset
@@ -237,6 +237,18 @@ def test_web_mirror_that_is_off_is_named(web_mirror, monkeypatch):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("fault, words", [("status", "the mirror answered 500"),
+                                          ("silent", "the mirror did not answer in time")])
+def test_web_mirror_that_fails_is_no_mirror_that_has_it_not(web_mirror, monkeypatch, fault, words):
+    setattr(web_mirror, fault, 500 if fault == "status" else True)
+    if fault == "silent": monkeypatch.setattr(sources, "with_timeout", lambda seconds, ask: with_timeout(0.3, ask))
+    with pytest.raises(CourseError, match=words): get_data("bears")
+
+
+def test_web_mirror_that_works_and_has_it_not(web_mirror):
+    with pytest.raises(CourseError, match="the mirror does not have it"): get_data("bears")
+
+
 # Asking once
 
 @pytest.fixture
@@ -332,9 +344,12 @@ def test_disk_that_fails_at_any_step(web_mirror, home, monkeypatch, number, word
         if step == "unpacking": patch.setattr(fetch, "write_entries", fail)
         if step == "receipt": patch.setattr(get, "write_receipt", fail)
         with pytest.raises(CourseError, match=words): get_data("adult_sample")
-    assert left_over(home) == []
-    assert data_path("adult_sample").exists() == (step == "receipt") # by then the set is complete
-    assert (get_data("adult_sample")/"adult.csv").is_file()
+    arrived = step in ("unpacking folder", "unpacking", "receipt")
+    assert [path.name for path in left_over(home)] == (["adult_sample.tgz"] if arrived else [])
+    assert not data_path("adult_sample").exists()
+    asked = len(web_mirror.asked)
+    assert (get_data("adult_sample")/"adult.csv").is_file() and left_over(home) == []
+    if arrived: assert web_mirror.asked[asked:] == [("manifest.json", None)] # what had arrived was used
 
 
 def test_reading_a_read_only_cache(mirror, home, monkeypatch):

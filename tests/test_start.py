@@ -1,6 +1,10 @@
 "Starting a lesson: every combination of what was asked for and what can be reached"
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import manifest, tgz
@@ -137,3 +141,27 @@ def test_quick_mode_has_a_tiny_network_for_text_and_says_so(home, capsys):
 def test_comparable_needs_real_data():
     assert Run("04_mnist", "full", 1, data=[{"source": "mirror"}]).comparable
     assert not Run("04_mnist", "full", 1, data=[{"source": "stand-in"}]).comparable
+
+
+KILLED = """
+import os, pathlib, sys, time
+from course_lib.lesson.start import start
+copy = start("04_mnist").data("mnist_sample", copy=True)
+(copy/"mine.txt").write_text("mine")
+print(copy.parent, flush=True)
+time.sleep(60)
+"""
+
+def test_copies_of_processes_that_have_ended_are_removed(home):
+    "One that is killed leaves its copy to the next run; one that is at work keeps it"
+    env = os.environ | {"COURSE_MODE": "quick"}
+    run = lambda: subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, env=env)
+    others = [run() for _ in range(2)]
+    places = [next(Path(line.strip()) for line in other.stdout if ".course" in line) for other in others]
+    others[0].kill(); others[0].wait()
+    try:
+        work = core.work_folder("04_mnist")
+        mine = core.work_copy(places[1], work)
+        assert {path.name for path in work.glob("*/")} == {places[1].name, mine.parent.name}
+        assert len(list(mine.rglob("mine.txt"))) == 1
+    finally: others[1].kill(); others[1].wait()

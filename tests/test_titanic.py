@@ -35,6 +35,8 @@ def test_cleaned_columns_are_those_of_the_rule(small):
     (lambda t: t.drop(columns=["Age", "Sex"]), "lacks the columns Sex, Age"),
     (lambda t: t.drop(columns="Survived"), "test.csv has no answers"),
     (lambda t: t.head(0), "has no rows"),
+    (lambda t: pd.concat([t, t[["Age"]]], axis=1), "has the column Age twice"),
+    (lambda t: pd.concat([t, t], axis=1), "has the columns .* twice"),
     (lambda t: t.assign(Survived=2), "Survived should hold 0 or 1, and row 1 has 2"),
     (lambda t: t.assign(Survived=float("nan")), "Survived should hold 0 or 1, and row 1 has nothing"),
     (lambda t: t.assign(Fare=float("nan")), "Fare should hold finite numbers from 0 up, and row 1 has nothing"),

@@ -33,7 +33,7 @@ SIZE = (48, 64) # Height, width
 
 # A bundle whose network looks at every part of the picture, and differs in what it says
 
-def grid_network(labels, seed):
+def grid_network(labels, seed, body=False):
     "Averages over a grid of 4 x 4, then fixed random weights that balance around grey, and a softmax"
     from onnx import TensorProto, helper, numpy_helper
     values = np.random.RandomState(seed).normal(size=(len(labels), 48)).astype(np.float32)
@@ -43,16 +43,19 @@ def grid_network(labels, seed):
              helper.make_node("Gemm", ["features", "weights", "balance"], ["logits"], transB=1),
              helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)]
     shape = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
-    graph = helper.make_graph(nodes, "grid", [shape("pixels", shape=["n", 3, *SIZE])],
-                              [shape("probabilities", shape=["n", len(labels)]), shape("features", shape=["n", 48])],
+    outputs = [shape("probabilities", shape=["n", len(labels)]), shape("features", shape=["n", 48])]
+    if body: # What is before the head: here the features, squared
+        nodes.append(helper.make_node("Mul", ["features", "features"], ["body"]))
+        outputs.append(shape("body", shape=["n", 48]))
+    graph = helper.make_graph(nodes, "grid", [shape("pixels", shape=["n", 3, *SIZE])], outputs,
                               [numpy_helper.from_array(values, "weights"),
                                numpy_helper.from_array(-values.sum(1)/2, "balance")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
 
 
-def make_bundle(folder, labels=LABELS, seed=0, **preprocess):
+def make_bundle(folder, labels=LABELS, seed=0, body=False, **preprocess):
     "Write a bundle; pictures whose cells are far from grey count as unlike"
-    model = grid_network(labels, seed)
+    model = grid_network(labels, seed, body)
     folder.mkdir()
     (folder/"model.onnx").write_bytes(model)
     (folder/"README.md").write_text("# The model\n", encoding="utf-8")
@@ -455,12 +458,14 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory, runtime):
-    "{method of resizing: (bundle, app)}"
+    "{method of resizing: (bundle, app)}, and one whose network hands out what its body makes"
     work, made = tmp_path_factory.mktemp("apps"), {}
     drawing(1).save(work/"example.png")
     for method, pad_mode in (("crop", "reflection"), ("squish", "zeros"), ("pad", "reflection")):
         bundle = make_bundle(work/f"bundle_{method}", method=method, pad_mode=pad_mode)
         made[method] = bundle, make_web_app(bundle, work/method, runtime=runtime, examples=[work/"example.png"])
+    bundle = make_bundle(work/"bundle_body", body=True)
+    made["body"] = bundle, make_web_app(bundle, work/"body", runtime=runtime)
     return made
 
 
@@ -577,7 +582,7 @@ def contrast(page, selector):
 
 
 FOCUSED = "element => element.id || element.querySelector('img')?.alt || element.innerText"
-IN_ORDER = ["install", "files", "camera", "Example 1", "What the model was shown",
+IN_ORDER = ["install", "files", "camera", "Example 1", "Teach it classes of your own", "What the model was shown",
             "About this model"] # What Tab reaches, from the top of the page
 
 
@@ -818,3 +823,182 @@ def test_the_page_cannot_call_out(apps, browser, serve):
                       "'window.harmed = 1'; document.body.append(script); done(); })")
         assert page.evaluate("window.harmed === undefined")
     assert other.asked == []
+
+
+# Classes of the visitor's own
+
+FIT = """import("./ridge.js").then(({{ fitHead, scores, usualAlpha }}) => {{
+    const {{ features, labels, classes, alpha }} = {given}, head = fitHead(features, labels, classes, alpha);
+    return {{ weights: head.weights.map(row => [...row]), intercepts: head.intercepts, alone: head.alone,
+              scores: features.map(row => scores(row, head)), usual: usualAlpha(features) }};
+}})"""
+
+
+@pytest.mark.parametrize("pictures, classes, alpha", [(4, 2, 1), (15, 3, 40), (60, 5, 0.1), (7, 2, 1e4)])
+def test_the_head_is_the_one_that_scikit_learn_finds(pictures, classes, alpha, apps, browser):
+    from sklearn.linear_model import Ridge, RidgeClassifier
+    chance = np.random.RandomState(pictures)
+    features, labels = chance.gamma(0.4, size=(pictures, 40)).astype(np.float32), np.arange(pictures)%classes
+    features[labels == 1] += 0.3
+    given = json.dumps({"features": features.tolist(), "labels": labels.tolist(), "classes": classes, "alpha": alpha})
+    with served(apps["crop"][1]) as url, visit(browser, url) as page: found = page.evaluate(FIT.format(given=given))
+    targets = np.eye(classes)[labels]
+    ridge = Ridge(alpha=alpha).fit(features.astype(float), targets)
+    assert np.allclose(found["weights"], ridge.coef_, atol=1e-6)
+    assert np.allclose(found["intercepts"], ridge.intercept_, atol=1e-6)
+    assert np.allclose(np.sum(found["scores"], 1), 1)
+    classifier = RidgeClassifier(alpha=alpha).fit(features.astype(float), labels)
+    assert np.array_equal(np.argmax(found["scores"], 1), classifier.predict(features))
+    theirs = np.atleast_2d(classifier.coef_)[-1]/2 # Its targets are -1 and 1
+    assert np.allclose(theirs, found["weights"][-1], atol=1e-4)
+    spread = ((features - features.mean(0))**2).sum(1).mean()
+    assert found["usual"] == pytest.approx(0.1*spread, rel=1e-5)
+    for out in range(min(pictures, 5)): # What a head says of a picture that it has not seen
+        others = np.arange(pictures) != out
+        alone = Ridge(alpha=alpha).fit(features[others].astype(float), targets[others]).predict(features[out:out + 1])
+        assert np.allclose(found["alone"][out], alone.ravel(), atol=1e-6)
+
+
+STATE, WRONG = "document.querySelector('#teach-state').textContent", "document.querySelector('#teach-problem')"
+TAUGHT = "[...document.querySelectorAll('.group')].map(group => [group.querySelector('input').value, " \
+         "group.querySelectorAll('.row img').length])"
+
+
+def name(page, number, words):
+    "Type the name of a class"
+    page.evaluate(f"(input => {{ input.value = {json.dumps(words)}; input.dispatchEvent(new Event('input')); }})"
+                  f"(document.querySelectorAll('.group input[type=text]')[{number}])")
+
+
+def give(page, number, *files):
+    "Add pictures to a class, and wait for them"
+    page.evaluate("document.querySelectorAll('.group').forEach((group, i) => group.id = `group${i}`)")
+    page.set_files(f"#group{number} input[type=file]", *files)
+
+
+def says(page, words, place=STATE): page.wait_for(f"{place}.includes({json.dumps(words)})")
+
+
+def tinted(folder, kind, count):
+    "Drawings in which one colour rules"
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        picture = drawing(number + 100*kind)
+        colour = Image.new("RGB", picture.size, ("crimson", "navy")[kind])
+        Image.blend(picture, colour, 0.6).save(folder/f"{number}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def two_kinds(tmp_path): return [tinted(tmp_path/kind, number, 7) for number, kind in enumerate(("red", "blue"))]
+
+
+def teach(page, kinds, names=("<b>red</b>", "blue")):
+    page.evaluate("document.querySelector('#teach details').open = true")
+    for number, words in enumerate(names):
+        name(page, number, words)
+        give(page, number, *kinds[number][:4])
+    says(page, "Learned from 8 pictures")
+
+
+@pytest.mark.parametrize("kind, power", [("crop", 1), ("body", 2)])
+def test_a_visitor_teaches_classes_and_the_page_answers_with_them(kind, power, apps, browser, two_kinds):
+    from course_lib.apps.predictor import load_bundle
+    from sklearn.linear_model import Ridge
+    bundle, app = apps[kind]
+    predictor = load_bundle(bundle)
+    features = lambda files: predictor.run(np.stack([predictor.pixels(file) for file in files]))[1].astype(float)**power
+    known, fresh = [kind[:4] for kind in two_kinds], [kind[4:] for kind in two_kinds]
+    given = features(sum(known, []))
+    alpha = 0.1*((given - given.mean(0))**2).sum(1).mean()
+    truth = Ridge(alpha=alpha).fit(given, np.eye(2)[[0]*4 + [1]*4]).predict(features(sum(fresh, [])))
+    with served(app) as url, visit(browser, url) as page:
+        teach(page, two_kinds)
+        assert page.evaluate("document.querySelector('#use-own').checked") and "8 of 8 right" in page.evaluate(STATE)
+        page.set_files("#files", *sum(fresh, []))
+        found = cards(page, 6)
+        assert [card["label"] for card in found] == ["<b>red</b>"]*3 + ["blue"]*3
+        for card, row in zip(found, truth, strict=True):
+            assert [score for _, score in card["bars"]] == pytest.approx(sorted(row, reverse=True), abs=1e-4)
+            assert "your own classes" in card["words"] and not card["problem"]
+        page.evaluate("document.querySelector('#use-own').click()") # The page may be scrolling to the last card
+        page.set_files("#files", fresh[0][0])
+        assert cards(page, 7)[-1]["label"] == predictor.predict(fresh[0][0]).label
+        assert page.errors == [] and page.evaluate("!document.querySelector('main b')")
+
+
+def test_each_thing_that_is_missing_has_its_words(apps, browser, two_kinds, tmp_path):
+    (red, blue), text = two_kinds, tmp_path/"text.jpg"
+    text.write_text("no picture")
+    with served(apps["crop"][1]) as url, visit(browser, url) as page:
+        page.evaluate("document.querySelector('#teach details').open = true")
+        says(page, "Name two classes or more")
+        give(page, 0, red[0])
+        says(page, "Give every class a name")
+        name(page, 0, "red"); name(page, 1, "red")
+        says(page, "Two classes are called \N{LEFT DOUBLE QUOTATION MARK}red")
+        name(page, 1, "blue")
+        says(page, "has 1 picture. Two are the least")
+        give(page, 0, red[0], text)
+        says(page, "0.png is there already. The same picture twice teaches nothing new.", f"{WRONG}.textContent")
+        says(page, "text.jpg: This is no picture", f"{WRONG}.textContent")
+        give(page, 1, red[0])
+        says(page, "is in the class \N{LEFT DOUBLE QUOTATION MARK}red", f"{WRONG}.textContent")
+        give(page, 0, red[1])
+        says(page, "has no pictures. Two are the least")
+        assert page.evaluate("document.querySelector('#use-own').disabled")
+        give(page, 1, *blue[:2])
+        says(page, "Learned from 4 pictures")
+        page.click("#group1 .row button")
+        says(page, "has 1 picture")
+        page.click("#group1 .remove")
+        says(page, "One class alone leaves nothing to decide")
+        page.click("#add-group")
+        says(page, "Give every class a name")
+        assert page.errors == []
+
+
+def test_what_was_taught_is_kept_when_the_visitor_says_so_and_forgotten_likewise(apps, browser, two_kinds):
+    with served(apps["squish"][1]) as url:
+        with visit(browser, url) as page: teach(page, two_kinds)
+        with visit(browser, url) as page:
+            assert page.evaluate(TAUGHT) == [["", 0], ["", 0]], "nothing is kept unasked"
+            teach(page, two_kinds)
+            page.click("#keep")
+            says(page, "Kept on this device")
+            page.wait_for(OFFLINE)
+    with visit(browser, url) as page: # The server is gone
+        says(page, "Learned from 8 pictures")
+        assert page.evaluate(TAUGHT) == [["<b>red</b>", 4], ["blue", 4]]
+        page.set_files("#files", two_kinds[1][5])
+        assert cards(page, 1)[0]["label"] == "blue"
+        page.click("#forget")
+        says(page, "Forgotten")
+        assert page.evaluate("localStorage.length") == 0 and page.errors == []
+
+
+@pytest.mark.parametrize("text", ['{"model": "another", "groups": []}', "{", '{"groups": [{"name": "<b>"}]}',
+                                  '{"model": "MODEL", "groups": [{"name": "a", "lessons": [{"features": "%%"}]}]}'])
+def test_what_cannot_be_used_is_not(text, apps, browser):
+    with served(apps["crop"][1]) as url, visit(browser, url) as page:
+        model = json.dumps(hashlib.sha256((apps["crop"][0]/"model.onnx").read_bytes()).hexdigest())
+        page.evaluate(f"localStorage.setItem(`own classes ${{location.pathname}}`, "
+                      f"{json.dumps(text)}.replace('MODEL', {model}))")
+        page.open(url)
+        page.wait_for(READY)
+        says(page, "What you kept cannot be used", f"{WRONG}.textContent")
+        assert page.evaluate(TAUGHT) == [["", 0], ["", 0]] and page.errors == []
+        page.evaluate("localStorage.clear()")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("dark", [False, True])
+def test_teaching_can_be_read_and_fits(view, dark, apps, browser, two_kinds):
+    with served(apps["crop"][1]) as url, visit(browser, url, **VIEWS[view], dark=dark) as page:
+        teach(page, two_kinds)
+        for selector in ("#teach summary", "#teach p", "#teach-state", ".group label", "#teach .hint", ".choice",
+                         ".group input", ".group .add", "#forget"):
+            assert contrast(page, selector) >= 4.5, selector
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("[...document.querySelectorAll('#teach button')].filter(e => e.offsetParent).every(e => "
+                             "e.getBoundingClientRect().height >= 44)")

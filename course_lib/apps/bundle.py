@@ -48,7 +48,7 @@ def collect_outputs(
     with torch.no_grad():
         network.to(device)
         for pixels, *_ in dls.test_dl(items, with_labels=True, after_batch=[]):
-            found.append([part.cpu().numpy() for part in network(torch.Tensor(pixels.float()).to(device)/255)])
+            found.append([part.cpu().numpy() for part in network(torch.Tensor(pixels.float()).to(device)/255)[:2]])
         network.cpu()
     probabilities, features = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return probabilities, features, labels[chosen]

@@ -6,12 +6,12 @@
 __all__ = ['app_folder']
 
 # %% ../../nbs/lib/apps/05_folder.ipynb #a33f0004
-import json, os
+import os
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..base.env import CourseError
-from ..base.files import disk_errors, safe_path, sha256_of, staging_folder, write_json
+from ..base.files import disk_errors, read_json, safe_path, sha256_of, staging_folder, write_json
 
 # %% ../../nbs/lib/apps/05_folder.ipynb #a33f0007
 MARK = "app.json"
@@ -20,8 +20,8 @@ def listed_files(
     mark:Path, # A file called app.json
 ) -> dict[str, str]|None: # {file: sha256}; None where it is not one of ours
     "The files that an app.json lists"
-    try: files = json.loads(mark.read_text(encoding="utf-8"))["files"]
-    except (ValueError, KeyError, TypeError, RecursionError): return None
+    try: files = read_json(mark, {}, dict).get("files")
+    except CourseError: return None
     if not isinstance(files, dict): return None
     return files if all(safe_path(name) and isinstance(sha256, str) for name, sha256 in files.items()) else None
 

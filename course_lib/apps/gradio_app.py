@@ -6,8 +6,8 @@
 __all__ = ['build_app', 'serve']
 
 # %% ../../nbs/lib/apps/08_gradio_app.ipynb #8580beb3
-import asyncio, html, os, signal, tempfile, threading, time
-from contextlib import suppress
+import asyncio, html, os, shutil, signal, tempfile, threading, time
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 
 from .predictor import SERVED_BYTES, SERVED_PIXELS, BadPicture, load_bundle, usable_cores
+from .server import known_hosts_only
 
 # %% ../../nbs/lib/apps/08_gradio_app.ipynb #e76524b7
 def refusal(
@@ -168,7 +169,8 @@ def limit_uploads(
 # %% ../../nbs/lib/apps/08_gradio_app.ipynb #a2517f73
 LAUNCH = dict(max_file_size=f"{SERVED_BYTES//2**20}mb", share=False, enable_monitoring=False, mcp_server=False,
               run_history=False, ssr_mode=False, pwa=False, show_error=False, footer_links=["api"],
-              app_kwargs={"middleware": [Middleware(limit_bodies, limit=SERVED_BYTES + 2**16),
+              app_kwargs={"middleware": [Middleware(known_hosts_only),
+                                         Middleware(limit_bodies, limit=SERVED_BYTES + 2**16),
                                          Middleware(limit_uploads, limit=SERVED_BYTES)]})
 
 # %% ../../nbs/lib/apps/08_gradio_app.ipynb #28d0ff0a
@@ -180,15 +182,53 @@ def end_in_order():
     "Let SIGTERM do what Control-C does, so that uploads are removed"
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, interrupt)
 
+# %% ../../nbs/lib/apps/08_gradio_app.ipynb #gruplo01
+UPLOADS, IN_USE = "picture-app-uploads-", "in-use" # Start of the name of our folders, and a file in each of them
+
+def locked(
+    file:Path, # That marks a folder as ours
+): # The file, open and locked; None where another process holds it, or it is gone
+    "Take a lock that ends with the process"
+    try: opened = open(file, "r+")
+    except OSError: return None
+    try:
+        import fcntl # Windows has none, and needs none: there an open file cannot be removed
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError: return opened
+    except OSError: opened.close(); return None
+    return opened
+
+def remove_left_uploads():
+    "Remove the uploads of our apps that were killed"
+    for old in Path(tempfile.gettempdir()).glob(f"{UPLOADS}*"):
+        ours = not old.is_symlink() and (not hasattr(os, "getuid") or old.stat().st_uid == os.getuid())
+        if ours and (lock := locked(old/IN_USE)):
+            with lock: shutil.rmtree(old/"files", ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+# %% ../../nbs/lib/apps/08_gradio_app.ipynb #gruplo02
+@contextmanager
+def uploads_folder(): # An empty folder
+    "A private folder for uploads, removed at the end, or by the next start where this process is killed"
+    remove_left_uploads()
+    with tempfile.TemporaryDirectory(prefix=UPLOADS, ignore_cleanup_errors=True) as place:
+        new = Path(place)/f"{IN_USE}.new"
+        new.touch()
+        with locked(new):
+            new.rename(Path(place)/IN_USE) # locked before it has the name by which others find it
+            (Path(place)/"files").mkdir()
+            yield Path(place)/"files"
+
 # %% ../../nbs/lib/apps/08_gradio_app.ipynb #28d0ff0d
 def serve(
     folder:str|Path, # The app folder
     **options,       # More for Gradio's `launch`
 ):
-    "Build the app and serve it; uploads go to a private folder that is removed at the end"
+    "Build the app and serve it; uploads go to a private folder that goes at the end, or at the next start"
     end_in_order()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    with tempfile.TemporaryDirectory(prefix="uploads-", ignore_cleanup_errors=True) as uploads:
+    if options.get("share"): os.environ.setdefault("APP_HOSTS", "*") # open to all, under a name that Gradio chooses
+    with uploads_folder() as uploads:
         app = build_app(folder, uploads).queue(default_concurrency_limit=usable_cores(), max_size=64)
         app.launch(blocked_paths=[str(folder)], **LAUNCH | options)
         app.close()

@@ -168,37 +168,55 @@ def last_layer(
     return used[-1]
 
 # %% ../../nbs/lib/apps/01_onnx_export.ipynb #ffec8547
+def average_places(
+    values, # Shape (pictures, channels, height, width), (pictures, tokens, numbers) or (pictures, numbers)
+): # Shape (pictures, numbers)
+    "The average over all places of a picture"
+    return values.mean((2, 3) if values.ndim == 4 else 1) if values.ndim > 2 else values
+
+# %% ../../nbs/lib/apps/01_onnx_export.ipynb #ffec8547a
+def body_of(
+    model, # PyTorch module
+): # The part before the head of a network that fastai put together; None where there is no such part
+    "The body that makes features of a picture, whatever the head makes of them"
+    import torch
+    parts = model if isinstance(model, torch.nn.Sequential) and len(model) == 2 else (None, None)
+    return parts[0] if isinstance(parts[1], torch.nn.Sequential) else None
+
+# %% ../../nbs/lib/apps/01_onnx_export.ipynb #ffec8547b
 def wrap_network(
     model,         # PyTorch module on the CPU, in evaluation mode
     layer,         # From `last_layer`
     stats:tuple,   # From `normalisation_of`
     size:tuple,    # (height, width) that the model wants; larger pictures are cut
-): # PyTorch module: pixels from 0 to 1 in, probabilities and features out
+): # PyTorch module: pixels from 0 to 1 in; probabilities, features and, where there is a body, its features out
     "Put all into the network that can be there"
     import torch
     class Network(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.model, self.entering = model, []
+            self.model, self.entering, self.leaving, self.has_body = model, [], [], body_of(model) is not None
             for name, numbers in zip(("mean", "std"), stats, strict=True):
                 self.register_buffer(name, torch.tensor(numbers)[:, None, None])
             layer.register_forward_pre_hook(lambda _, inputs: self.entering.append(inputs[0]))
+            if self.has_body:
+                model[0].register_forward_hook(lambda _, inputs, outputs: self.leaving.append(outputs))
 
         def forward(self, pixels):
-            self.entering.clear()
+            self.entering.clear(); self.leaving.clear()
             top, left = ((have - want)//2 for have, want in zip(pixels.shape[2:], size, strict=True))
             pixels = pixels[:, :, top:top + size[0], left:left + size[1]]
             outputs = self.model((pixels - self.mean)/self.std)
-            features = self.entering.pop()
-            if features.ndim > 2: features = features.mean((2, 3) if features.ndim == 4 else 1) # of places or tokens
-            return outputs.softmax(1), features
+            features = [average_places(values) for values in (self.entering.pop(), *self.leaving)]
+            self.leaving.clear()
+            return outputs.softmax(1), *features
     return Network().eval()
 
 # %% ../../nbs/lib/apps/01_onnx_export.ipynb #6757dff7
 def network_of(
     learn,      # fastai's Learner
     size:tuple, # (height, width) of its pictures
-): # PyTorch module: pixels from 0 to 1 in, probabilities and features out
+): # As `wrap_network` makes it
     "A copy of the learner's network with all that belongs to it"
     from fastai.torch_core import get_model
     model = deepcopy(get_model(learn.model)).cpu().float().eval()
@@ -213,7 +231,8 @@ def to_onnx(
     import torch
     if sum(weights.nbytes for weights in network.parameters()) > 1.9e9:
         raise CourseError("The network has more than 1.9 GB of weights, too many for one ONNX file.")
-    names = {"input_names": ["pixels"], "output_names": ["probabilities", "features"]}
+    outputs = ["probabilities", "features", *(["body"] if network.has_body else [])]
+    names = {"input_names": ["pixels"], "output_names": outputs}
     free = ({0: torch.export.Dim("pictures")},)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore") # the exporter's notes to its own authors

@@ -36,7 +36,7 @@ def standalone(
 ) -> str: # Python text
     "The text of a module, fit for a folder of its own"
     text = Path(find_spec(f"course_lib.apps.{module}").origin).read_text(encoding="utf-8")
-    text = re.sub(r"^from \.predictor import", "from predictor import", EXPORT_MARKS.sub("", text), flags=re.M)
+    text = re.sub(r"^from \.(predictor|server) import", r"from \1 import", EXPORT_MARKS.sub("", text), flags=re.M)
     summary, code = re.match(r'"""(.*?)\s*"""(.*)', text, flags=re.S).groups()
     return f'"{summary}"\n' + re.sub(r"\n{3,}", "\n\n", code).strip() + "\n"
 

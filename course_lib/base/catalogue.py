@@ -113,7 +113,11 @@ def declared_address(
     root:Path|None, # A checkout, or None for the installed package
 ) -> str: # Address as it was written down
     "The `Repository` address in pyproject.toml, or in the metadata of the installed package"
-    if root: urls = tomllib.loads((root/"pyproject.toml").read_text(encoding="utf-8"))["project"].get("urls", {})
+    if root:
+        try: urls = tomllib.loads((root/"pyproject.toml").read_text(encoding="utf-8"))["project"].get("urls", {})
+        except (ValueError, KeyError, AttributeError) as error:
+            raise CourseError(f"pyproject.toml cannot be read ({error}). `git restore pyproject.toml` brings it back, "
+                              "without the changes made since the last commit.") from error
     else: urls = dict(line.split(", ", 1) for line in metadata.metadata("course-lib").get_all("Project-URL", []))
     return urls.get("Repository", "")
 

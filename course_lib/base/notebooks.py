@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .env import CourseError
-from .files import write_changed
+from .files import parse_json, write_changed
 
 # %% ../../nbs/lib/base/05_notebooks.ipynb #79ec0851
 def new_cell(
@@ -105,14 +105,19 @@ def read_notebook(
     path:Path, # An .ipynb file
 ) -> tuple[dict, str]: # (notebook, text of the file)
     "Read a notebook; raises `CourseError` for a file that is not one"
-    text = path.read_text(encoding="utf-8")
-    try: stored = json.loads(text)
-    except ValueError: stored = None
-    if not (isinstance(stored, dict) and {"nbformat", "cells"} <= stored.keys()):
-        raise CourseError(f"{path.name} is not a notebook that Jupyter could open. "
-                          f"Restore it with `git restore {shown_path(path)}`.")
     import nbformat
-    return nbformat.reads(text, as_version=4), text
+    try:
+        text = path.read_text(encoding="utf-8")
+        stored = parse_json(text)
+        if not {"nbformat", "cells"} <= stored.keys(): raise ValueError("no notebook")
+        notebook = nbformat.reads(text, as_version=4)
+        nbformat.validate(notebook)
+    except (OSError, ValueError, AttributeError, LookupError, TypeError, AssertionError,
+            nbformat.ValidationError) as error:
+        raise CourseError(f"{path.name} is not a notebook that Jupyter could open. "
+                          f"Restore it with `git restore {shown_path(path)}`.") from error
+    return notebook, text
+
 
 # %% ../../nbs/lib/base/05_notebooks.ipynb #4e9930a6
 def write_notebook(

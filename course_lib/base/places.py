@@ -21,9 +21,12 @@ def fastai_folder(
 ) -> Path: # Absolute; may not exist yet
     "One of fastai's folders, as its configuration says"
     from fastcore.xtras import Config
-    home = Path(os.getenv("FASTAI_HOME", "~/.fastai"))
+    home = Path(os.getenv("FASTAI_HOME") or "~/.fastai")
     try: return Config(home, "config.ini", create=FASTAI_FOLDERS, save=False).path(kind, FASTAI_FOLDERS[kind])
-    except configparser.Error as error:
+    except RuntimeError as error:
+        raise CourseError(f"FASTAI_HOME is {home}, and this machine knows no such user. Write the whole "
+                          "path.") from error
+    except (configparser.Error, UnicodeDecodeError) as error:
         raise CourseError(f"{home/'config.ini'} cannot be read ({type(error).__name__}). Correct it, or delete it to "
                           "get the defaults.") from error
 

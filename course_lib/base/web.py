@@ -6,7 +6,7 @@
 __all__ = ['redact_url', 'with_timeout', 'reachable', 'progress_bar']
 
 # %% ../../nbs/lib/base/03_web.ipynb #9cabfda1
-import os, threading, time
+import os, sys, threading, time
 from urllib.parse import urlsplit, urlunsplit
 
 # %% ../../nbs/lib/base/03_web.ipynb #c9fd16ef
@@ -14,7 +14,8 @@ def redact_url(
     url:str, # Address, which may carry a user name, a password or a key
 ) -> str: # The same address without them
     "An address that may be shown and stored"
-    parts = urlsplit(url)
+    try: parts = urlsplit(url)
+    except ValueError: return f"{url.partition('://')[0]}://…"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 # %% ../../nbs/lib/base/03_web.ipynb #c727b558
@@ -58,6 +59,34 @@ def _responds(url, seconds):
     try: return requests.head(url, timeout=seconds).status_code < 500
     except requests.RequestException: return False
 
+# %% ../../nbs/lib/base/03_web.ipynb #webplai1
+def shows_bars(
+    stream, # Such as `sys.stderr`
+) -> bool: # Whether a line can be written over there
+    "Whether this is a terminal or a notebook, and not a file or a pipe"
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel")
+
+class PlainProgress:
+    "The same as a few plain lines: one for each quarter, and none for work of a moment"
+    disable = False
+
+    def __init__(self, words, total, unit, done):
+        self.words, self.total, self.unit, self.n = words, total, unit, done
+        self.quarter, self.started = self.quarters(), time.monotonic()
+
+    def __enter__(self): return self
+    def __exit__(self, *error): return None
+    def quarters(self): return 4*self.n//max(self.total, 1)
+
+    def update(self,
+        count:int=1, # Bytes or files that have been done since
+    ):
+        self.n += count
+        if self.quarters() == self.quarter or time.monotonic() - self.started < 1: return
+        self.quarter = self.quarters()
+        size = lambda number: f"{number/2**20:,.1f} MiB" if self.unit == "B" else f"{number:,} {self.unit}"
+        print(f"{self.words}: {size(self.n)} of {size(self.total)}", file=sys.stderr, flush=True)
+
 # %% ../../nbs/lib/base/03_web.ipynb #3b5ebc1b
 def progress_bar(
     words:str,       # What is going on
@@ -65,8 +94,9 @@ def progress_bar(
     unit:str="B",    # 'B' for bytes, 'files' for files
     done:int=0,      # How much of it was done before
 ):
-    "A progress bar for slow work; silent under tests"
+    "A progress bar for slow work, a few plain lines in a file or a pipe; silent under tests"
     from tqdm import tqdm
     quiet = any(os.environ.get(name) for name in ("IN_TEST", "CI"))
+    if not (quiet or shows_bars(sys.stderr)): return PlainProgress(words, total, unit, done)
     return tqdm(desc=words, total=total, initial=done, unit=unit, unit_scale=unit == "B", unit_divisor=1024,
                 delay=1, leave=False, disable=quiet)

@@ -6,14 +6,14 @@
 __all__ = ['get_data', 'copy_folder', 'remove_data', 'data_table']
 
 # %% ../../nbs/lib/data/04_get.ipynb #getsimps
-import os, shutil
+import glob, os, shutil
 from pathlib import Path
 
 from ..base.env import CourseError
-from ..base.files import disk_errors, file_lock, need_space, size_words, staging_folder
+from ..base.files import clear_leftovers, disk_errors, file_lock, leftovers, need_space, size_words, staging_folder
 from ..base.places import data_home, downloads_folder, fastai_folder
-from .fetch import check_file, download, unpack
-from .receipts import check_count, count_files, read_receipt, receipt_paths, write_receipt
+from .fetch import BadArchive, Part, check_file, download, unpack
+from .receipts import check_whole, count_files, note_seen, read_receipt, receipt_paths, seen_path, write_receipt
 from .sets import Dataset, archive_name, data_path, datasets, find_dataset
 from .sources import Source, in_cache, locate, out_of_reach
 
@@ -39,6 +39,13 @@ def lock_on(
     return file_lock(fastai_folder("archive")/f"{archive_name(dataset)}.lock",
                      f"Another process is fetching {dataset.key}.")
 
+def drop_archive(
+    archive:Path, # That has been downloaded; may not exist
+):
+    "Remove an archive, and what is left of its download"
+    archive.unlink(missing_ok=True)
+    Part(archive).drop()
+
 def install_dataset(
     source:Source, # Where to get it, from `locate`
 ):
@@ -47,10 +54,25 @@ def install_dataset(
     with lock_on(dataset):
         if dest.exists(): return # another process was faster
         local, digest = local_archive(source, dataset)
-        try: sums = unpack(local, dest, least=dataset.files)
-        finally:
-            if source.bytes_to_download: local.unlink(missing_ok=True)
-        with disk_errors(data_home()): write_receipt(source, digest, sums)
+        def before(folder, sums): write_receipt(source, digest, sums); note_seen(dataset.key, folder)
+        try: unpack(local, dest, dataset.files, before)
+        except BadArchive:
+            if source.bytes_to_download: drop_archive(local)
+            raise
+        if source.bytes_to_download: drop_archive(local)
+
+# %% ../../nbs/lib/data/04_get.ipynb #getsswe2
+def clear_away(
+    dataset:Dataset, # A set that is in its place
+):
+    "Remove what a process left that was killed when the set had its place already"
+    archive, dest = downloads_folder()/archive_name(dataset), data_path(dataset.key)
+    if not any(archive.parent.glob(f"{glob.escape(archive.name)}*")) and not any(leftovers(dest)): return
+    try:
+        with lock_on(dataset), disk_errors(data_home()):
+            drop_archive(archive)
+            clear_leftovers(dest)
+    except CourseError: return # a cache that may only be read
 
 # %% ../../nbs/lib/data/04_get.ipynb #e9fc01af
 def get_data(
@@ -65,7 +87,7 @@ def get_data(
         print(f"The full set {dataset.key!r} is out of reach; using {used.key!r} instead, a part of it: "
               f"{used.differs}.")
     if source.kind != "cache": install_dataset(source)
-    elif not read_receipt(used.key): check_count(used)
+    else: check_whole(used); clear_away(used)
     return data_path(used.key)
 
 # %% ../../nbs/lib/data/04_get.ipynb #b0161b4c
@@ -91,17 +113,24 @@ def remove_data(
     "Delete a set and its receipt; the next `get_data` fetches it again"
     dataset, path = find_dataset(name), data_path(name)
     with lock_on(dataset), disk_errors(path.parent):
-        if not in_cache(dataset): raise CourseError(f"{dataset.key!r} is not here, so there is nothing to remove.")
+        if not os.path.lexists(path): raise CourseError(f"{dataset.key!r} is not here, so there is nothing to remove.")
         with staging_folder(path) as trash: os.replace(path, trash/path.name) # out of its place at once, then deleted
-        for receipt in receipt_paths(dataset.key): receipt.unlink(missing_ok=True)
+        for receipt in (*receipt_paths(dataset.key), seen_path(dataset.key)): receipt.unlink(missing_ok=True)
     count_files.cache_clear()
 
 # %% ../../nbs/lib/data/04_get.ipynb #5456311e
+def here_words(
+    dataset:Dataset, # Any set
+) -> str: # '' where it is not here
+    "Where a set that is here came from, in a word or two"
+    if not in_cache(dataset): return ""
+    try: receipt = read_receipt(dataset.key)
+    except CourseError: return "damaged receipt"
+    return receipt["source"] if receipt else "found"
+
+# %% ../../nbs/lib/data/04_get.ipynb #getstabl
 def data_table() -> list[dict]: # One row for each set
     "What there is and what is here, without asking the network"
-    rows = []
-    for dataset in datasets().values():
-        here = read_receipt(dataset.key) or {"source": "found"} if in_cache(dataset) else {"source": ""}
-        rows.append({"name": dataset.key, "here": here["source"], "size": size_words(dataset.bytes),
-                     "description": dataset.description, "publisher": dataset.publisher, "terms": dataset.terms})
-    return rows
+    return [{"name": dataset.key, "here": here_words(dataset), "size": size_words(dataset.bytes),
+             "description": dataset.description, "publisher": dataset.publisher, "terms": dataset.terms}
+            for dataset in datasets().values()]

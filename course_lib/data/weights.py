@@ -6,13 +6,13 @@
 __all__ = ['NETWORK', 'PACKAGE', 'WEIGHTS_SHA256', 'network_name', 'pretrained', 'frozen_features']
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-03
-import hashlib, json, re
+import hashlib, re
 from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 
 from ..base.env import CourseError, did_you_mean, keep_memory, usable_cores
-from ..base.files import atomic_write, disk_errors, file_lock, sha256_of, staging_folder, write_json
+from ..base.files import atomic_write, disk_errors, file_lock, read_json, sha256_of, staging_folder, write_json
 from ..base.places import course_folder
 from ..base.web import progress_bar, reachable, with_timeout
 from .get import get_data
@@ -90,8 +90,8 @@ def is_whole(
     from safetensors import SafetensorError, safe_open
     try:
         with safe_open(folder/"model.safetensors", framework="numpy") as file: count = len(file.keys())
-        return count == 296 and json.loads((folder/"config.json").read_text(encoding="utf-8")) == CONFIG
-    except (OSError, ValueError, SafetensorError): return False
+        return count == 296 and read_json(folder/"config.json", None) == CONFIG
+    except (OSError, CourseError, SafetensorError): return False
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-20
 def house_network() -> str: # 'local-dir:FOLDER', a name for `vision_learner` and `timm.create_model`
@@ -115,10 +115,9 @@ def network_name(
     if callable(arch): return arch.__name__
     source, _, folder = str(arch).partition(":")
     if source != "local-dir": return str(arch)
-    try: return json.loads((Path(folder)/"config.json").read_text(encoding="utf-8"))["architecture"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CourseError(f"{Path(folder).name} is no folder of a network of timm: its config.json cannot be read "
-                          f"({type(error).__name__}).") from error
+    name = read_json(Path(folder)/"config.json", {}, dict).get("architecture")
+    if isinstance(name, str): return name
+    raise CourseError(f"{Path(folder).name} is no folder of a network of timm: its config.json names no architecture.")
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-28
 HUB = "https://huggingface.co"

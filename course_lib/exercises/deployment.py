@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from .check import Checks
+from .networks import fit_fault, framed_pictures, layer_slips, ridge_slips
 from .trial import value_text
 
 # %% ../../nbs/solutions/02_deployment.ipynb #checks
@@ -282,7 +284,7 @@ def _pack(
 # %% ../../nbs/solutions/02_deployment.ipynb #check-unsafe_files
 @check.add("unsafe_files(folder, hashes)", "D8",
            "Names of all pickles, of files that are changed or not announced, and of those that are missing, sorted",
-           section="What a pickle can do",
+           section="A pickle is a program",
            hints=("Collect the names of all files below the folder first. Which names are in one of the two, and "
                   "which in both?",),
            takeaway="The hashes must come from somewhere that an attacker cannot write to, not from the same folder.")
@@ -303,6 +305,89 @@ def _unsafe_files(trial):
         for name in sorted(faults - set(got)): trial.refuse(f"`{name}` was not found. {_FAULTS[name]}")
         if got != sorted(faults):
             trial.refuse(f"wanted each name once, in the order of the alphabet, got `{value_text(got)}`.")
+
+# %% ../../nbs/solutions/02_deployment.ipynb #check-ranger_block
+@check.add("ranger_block(size, valid_pct, seed)", "D1",
+           "A `DataBlock` for pictures of bears in folders by kind: 'ranger' for black and grizzly, 'fine' for teddy",
+           section="Pictures that fit",
+           hints=("Only one of the four things differs from the block at the top of the page. Which?",
+                  "`get_y` may be a function of your own. It gets the path of a picture."),
+           takeaway="Now train it: `ranger_block(SIZE, 0.2, 42).dataloaders(path)`, then two lines that you know.")
+def _ranger_block(trial):
+    from fastai.data.block import DataBlock
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch).resolve()
+        right = framed_pictures(folder, 6)
+        def loaders(size, valid_pct, seed):
+            block = trial(size, valid_pct, seed)
+            if not isinstance(block, DataBlock): trial.refuse(f"wanted a `DataBlock`, got `{value_text(block)}`.")
+            return trial.run(block.dataloaders, folder, bs=4, num_workers=0, device="cpu")
+        for size, valid_pct, seed in ((16, 0.25, 1), (24, 0.5, 7)):
+            dls = loaders(size, valid_pct, seed)
+            if sorted(dls.vocab) == ["black", "grizzly", "teddy"]:
+                trial.refuse("it tells the three kinds apart. The ranger wants two words only, `fine` and `ranger`.")
+            if sorted(dls.vocab) != ["fine", "ranger"]:
+                words = ", ".join(f"`{name}`" for name in dls.vocab)
+                trial.refuse(f"wanted the labels `fine` and `ranger`, got {words}.")
+            named = {Path(item).relative_to(folder).as_posix(): dls.vocab[int(label)]
+                     for part in (dls.train_ds, dls.valid_ds)
+                     for item, label in zip(part.items, part.tls[1], strict=True)}
+            if len(named) < len(right):
+                trial.refuse(f"of {len(right)} pictures in three folders {len(named)} are used.")
+            turned = [name for name, label in right.items() if named[name] != label]
+            if len(turned) == len(right): trial.refuse("the two words are swapped: a teddy is `fine`.")
+            if turned: trial.refuse(f"`{turned[0]}` got the label `{named[turned[0]]}`.")
+            valid = len(dls.valid_ds)
+            if abs(valid - valid_pct*len(right)) >= 1:
+                trial.refuse(f"{valid} of {len(right)} pictures are kept for validation, and a share of {valid_pct} "
+                             "was asked for.")
+            xb, _ = trial.run(dls.valid.one_batch) # where nothing is left to chance
+            if fault := fit_fault(xb[0], size): trial.refuse(fault)
+        splits = [set(map(str, loaders(16, 0.25, seed).valid_ds.items)) for seed in (3, 3, 4, 5, 6)]
+        if splits[0] != splits[1]: trial.refuse("the same `seed` gave another split. Hand it over to the splitter.")
+        if all(split == splits[0] for split in splits):
+            trial.refuse("every `seed` gave the same split. Hand it over to the splitter.")
+
+# %% ../../nbs/solutions/02_deployment.ipynb #check-takes_pixels
+@check.add("takes_pixels(layer, mean, std)", "D8",
+           "A convolution that gives for plain pixels what `layer` gives for normalised ones",
+           section="A model as data", changes=True,
+           hints=("For one channel: w*(x - m)/s + b. Multiply out. Which part belongs to x, and which does not?",
+                  "`layer.weight` has the shape (out, in, height, width). Give `mean` and `std` axes that fit."),
+           takeaway="Batch normalisation after a convolution vanishes in the same way. Export tools call it folding.")
+def _takes_pixels(trial):
+    for inputs, outputs, kernel, stride, bias in ((1, 2, 1, 1, True), (3, 4, 3, 1, True), (3, 5, 2, 2, False)):
+        layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, bias=bias)
+        mean, std = torch.rand(inputs) + 0.2, torch.rand(inputs) + 0.3
+        before, x = copy.deepcopy(layer), torch.rand(2, inputs, 7, 8)
+        new = trial(layer, mean, std)
+        if not isinstance(new, nn.Conv2d): trial.refuse(f"wanted an `nn.Conv2d`, got `{value_text(new)}`.")
+        kept = all(map(torch.equal, layer.state_dict().values(), before.state_dict().values()))
+        if new is layer or not kept:
+            trial.refuse("`layer` itself was changed, and somebody still needs it. Work on a copy.")
+        with torch.inference_mode():
+            want, slips = before((x - mean[:, None, None])/std[:, None, None]), layer_slips(before, x, mean, std)
+            got = trial.run(new, x)
+        trial.same(got, want, "The outputs were compared for random pixels.", slips)
+
+# %% ../../nbs/solutions/02_deployment.ipynb #check-ridge_head
+@check.add("ridge_head(features, labels, classes, alpha)", "D9",
+           "Weights of a new last layer, shape (features, classes), by ridge regression on 0 and 1",
+           section="An app without a server", without=("Ridge", "RidgeClassifier"),
+           hints=("`F.one_hot` makes the table; it gives whole numbers, and the rest wants floats.",
+                  "`torch.linalg.solve(A, B)` gives the X for which A @ X = B."),
+           takeaway="`(features @ W).argmax(1)` says the class. With a few pictures of each kind it is hard to beat.")
+def _ridge_head(trial):
+    by_hand = torch.tensor([[1., 0.], [0., 2.], [1., 1.]]), torch.tensor([0, 1, 1]), 2, 0.5
+    drawn = [(torch.randn(n, width), torch.arange(n) % classes, classes, alpha)
+             for n, width, classes, alpha in ((20, 5, 3, 0.5), (9, 4, 2, 2.), (6, 8, 3, 3.))]
+    for features, labels, classes, alpha in (by_hand, *drawn):
+        f, table = features.double(), F.one_hot(labels, classes).double()
+        want = f.T@torch.linalg.solve(f@f.T + alpha*torch.eye(len(f), dtype=f.dtype), table)
+        got = trial(features, labels, classes, alpha)
+        turned = {"Rows and columns are swapped: a row for each feature, a column for each class.": want.float().T}
+        trial.same(got, want.float(), "`features @ W` should be near 1 in the column of the right class.",
+                   ridge_slips(f, table, alpha) | turned)
 
 # %% ../../nbs/solutions/02_deployment.ipynb #check-workers_needed
 @check.add("workers_needed(per_second, milliseconds, busy)", "D12",

@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 
 from .check import Checks
-from .trial import Trial, value_text
+from .splits import (early_stop, item_numbers, planted_copies, split_fault, wrong_stops)
+from .trial import value_text
 
 # %% ../../nbs/solutions/01_intro.ipynb #checks
 check = Checks("01_intro")
@@ -23,7 +24,7 @@ check = Checks("01_intro")
 # %% ../../nbs/solutions/01_intro.ipynb #check-baseline_error
 @check.add("baseline_error(train_labels, valid_labels)", "I3",
            "Error rate on `valid_labels` of a model that always says the most frequent of `train_labels`",
-           section="A classifier in an hour", without=("DummyClassifier",),
+           section="A first model", without=("DummyClassifier",),
            hints=("Two steps. What does this model say? And how often is that wrong, and of how many?",),
            takeaway="Write this number down before you train. A model that is not better has learned nothing.")
 def _baseline_error(trial):
@@ -52,7 +53,7 @@ _NO_PETS = ("list.txt", "great_pyrenees.jpg", "_12.jpg", "pug_3.jpg.part", "pug_
 
 @check.add("label_from_name(name)", "I4",
            "Kind and breed, both as words; raises `ValueError` for a name that is no picture of a pet",
-           section="The same recipe, other labels",
+           section="Your own two things",
            hints=("Describe the whole name, from its first letter to its last: `re.fullmatch` compares all of it.",),
            takeaway="Count the labels of a new data set before you train. What should not be there shows at once.")
 def _label_from_name(trial):
@@ -71,6 +72,51 @@ def _label_from_name(trial):
             "The first two came in the opposite order.": (breed, kind),
             "The breed lost its upper-case letters.": (kind, breed.lower())})
     for name in _NO_PETS: trial.complains(name, about=name, called="the file", why="this is no picture of a pet")
+
+# %% ../../nbs/solutions/01_intro.ipynb #people-rows
+def _people_rows(
+    n:int, # How many
+) -> pd.DataFrame: # Columns age, hours, job, answer; one number in twenty is missing
+    "Invented people; who is older, works longer and has the right job answers 'yes'"
+    rows = pd.DataFrame({"age": torch.normal(40., 12., (n,)), "hours": torch.normal(38., 8., (n,)),
+                         "job": np.array(["cook", "clerk", "nurse"])[torch.randint(3, (n,)).numpy()]})
+    score = (rows["age"] - 40)/12 + (rows["hours"] - 38)/8 + rows["job"].map({"cook": -1., "clerk": 0., "nurse": 1.})
+    rows["answer"] = np.where(score > 0, "yes", "no")
+    for name in ("age", "hours"): rows.loc[torch.rand(n).numpy() < 0.05, name] = float("nan")
+    return rows
+
+# %% ../../nbs/solutions/01_intro.ipynb #check-train_table
+@check.add("train_table(table)", "I7", "A tabular learner, trained to predict the column `answer` from the other three",
+           section="More than pictures", changes=True,
+           hints=("The lesson's cell for the census has every part. Which columns are words here, and how many epochs "
+                  "does a table of 300 rows take?",),
+           takeaway="A small table takes many epochs and hardly any time. Look at a first model within a minute.")
+def _train_table(trial):
+    table, fresh = _people_rows(300), _people_rows(200)
+    learn = trial(table.copy())
+    trial.last_call, dls = "train_table(table)", getattr(learn, "dls", None)
+    if dls is None or not hasattr(learn, "get_preds"):
+        trial.refuse(f"wanted a trained learner, got `{value_text(learn)}`.")
+    words, numbers = list(dls.cat_names), list(dls.cont_names)
+    if "answer" in words + numbers:
+        trial.refuse("the answer is among the columns that it learns from, and of new rows nobody knows it.")
+    unused = [name for name in ("age", "hours", "job") if name not in words + numbers]
+    if unused: trial.refuse(f"`{unused[0]}` plays no part.")
+    aside = len(dls.valid_ds)
+    if not 40 <= aside <= 80:
+        trial.refuse(f"{aside} of 300 rows were put aside for judging, and a fifth was asked for.")
+    with learn.no_bar(): preds = trial.run(lambda: learn.get_preds(dl=dls.test_dl(fresh.drop(columns="answer"))))[0]
+    if preds.shape[1:] != (2,):
+        trial.refuse("one number comes out for each row: the answer was taken for a quantity, and it is one of two "
+                     "kinds.")
+    if preds.isnan().any():
+        trial.refuse("its predictions are no numbers (`nan`). What became of the gaps in the table?")
+    said = [dls.vocab[n] for n in preds.argmax(1).tolist()]
+    right, lazy = (said == fresh["answer"]).mean(), fresh["answer"].value_counts(normalize=True).max()
+    if right >= 0.85: return
+    why = ("It was hardly trained: more epochs, or a higher learning rate." if right > lazy + 0.05 else
+           "Always giving the more frequent answer would do nearly as well. Was it trained?")
+    trial.refuse(f"it is right for {right:.0%} of new people, and should be for 85 %. {why}")
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-into_range
 @check.add("into_range(acts, low, high)", "I8",
@@ -137,7 +183,7 @@ def closeness(
 @check.add("keep_if_better(weights, performance, changes)", "I12",
            "The weights after all `changes` were tried in turn and only those that helped were "
            "kept, and their performance",
-           section="A program that writes itself",
+           section="What it all has in common",
            hints=("Two things have to be remembered from one change to the next. Which?",),
            takeaway="All training is this loop. Gradients only make better proposals than luck does.")
 def _keep_if_better(trial):
@@ -206,43 +252,56 @@ def _gain_by_group(trial):
         rule = f"Those are the gains of {', '.join(keys)}, in this order."
         trial.same(torch.tensor(values, dtype=torch.float64), right, rule, wrong)
 
-# %% ../../nbs/solutions/01_intro.ipynb #rival-stop
-def _rival_stop(
-    losses,          # One for each epoch
-    patience,        # Epochs without a better one, after which to stop
-    late=0,          # How many epochs too late it stops
-    better=lambda loss, best, before: loss < best, # When an epoch counts as better
-    whole=False,     # Whether the best of all epochs is chosen, also of those that are never trained
-) -> tuple: # The epoch to keep, and the last one trained
-    "Where a training run with patience ends"
-    best, kept, bad, before = math.inf, 0, 0, math.inf
-    for epoch, loss in enumerate(losses, 1):
-        if better(loss, best, before): kept, best, bad = epoch, loss, 0
-        else: bad += 1
-        before = loss
-        if bad >= patience + late: break
-    return (int(np.argmin(losses)) + 1 if whole else kept), epoch
+# %% ../../nbs/solutions/01_intro.ipynb #chance-learner
+def _chance_learner(): # fastai `Learner`
+    "A small network, 32 rows of ten numbers with labels from a coin to learn from, and 32 others to judge by"
+    from fastai.basics import CrossEntropyLossFlat, DataLoader, DataLoaders, Learner, accuracy
+    from torch import nn
+    def loader(shuffle):
+        rows = list(zip(torch.randn(32, 10), torch.randint(2, (32,)), strict=True))
+        return DataLoader(rows, bs=16, shuffle=shuffle)
+    net = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 2))
+    return Learner(DataLoaders(loader(True), loader(False)), net, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
 
-# %% ../../nbs/solutions/01_intro.ipynb #stops
-def _wrong_stops(
-    train, valid, # Losses
-    patience,     # As for `_rival_stop`
-) -> dict: # {sentence on a mistake: what it gives}
-    "Where each known mistake ends"
-    kept, last = _rival_stop(valid, patience)
-    return {"Epochs were counted from 0, and they count from 1.": (kept - 1, last - 1),
-            "The epoch to keep was counted from 0.": (kept - 1, last),
-            "It was decided by the training loss, which falls whatever happens.": _rival_stop(train, patience),
-            "It stops at the first epoch that is not better: the patience plays no part.": _rival_stop(valid, 1),
-            "It stops one epoch too late.": _rival_stop(valid, patience, late=1),
-            "It stops one epoch too early.": _rival_stop(valid, patience - 1),
-            "The epoch to keep is one that was never trained.": _rival_stop(valid, patience, whole=True),
-            "It never stops: the last number is the length of the list.": (kept, len(valid)),
-            "An epoch that is as good as the best counts as better.":
-                _rival_stop(valid, patience, better=lambda loss, best, before: loss <= best),
-            "Each epoch was compared with the one before it, and not with the best.":
-                _rival_stop(valid, patience, better=lambda loss, best, before: loss < before),
-            "That is the last epoch twice. The one to keep came earlier.": (last, last)}
+def _losses(
+    learn, # As above
+) -> list: # Loss on the training rows, on the others; then the share of right answers on both
+    "What a learner is worth on the rows that it learns from and on the others"
+    parts = [tuple(map(torch.stack, zip(*dl.dataset, strict=True))) for dl in learn.dls]
+    net = learn.model.eval().cpu()
+    with torch.no_grad(): scores = [net(x).log_softmax(1) for x, _ in parts]
+    return ([-score.gather(1, y[:, None]).mean().item() for score, (_, y) in zip(scores, parts, strict=True)]
+            + [(score.argmax(1) == y).float().mean().item() for score, (_, y) in zip(scores, parts, strict=True)])
+
+# %% ../../nbs/solutions/01_intro.ipynb #check-by_heart
+@check.add("by_heart(learn)", "I16",
+           "Train until the training loss is below 0.1; return the losses at the end on the training and on the "
+           "validation set",
+           section="Overfitting, seen", changes=True,
+           hints=("`learn.fit(epochs, lr)` trains. How many steps are there in an epoch of 32 rows, and how many did "
+                  "the lesson's models take?",),
+           takeaway="A model that cannot learn a handful of examples by heart has a mistake in it. It is the first "
+                    "test of any new network.")
+def _by_heart(trial):
+    learn = _chance_learner()
+    first, first_others, *_ = _losses(learn)
+    got = trial(learn)
+    trial.last_call = "by_heart(learn)"
+    train, valid = trial.pair(got, "two numbers, the loss on the training set and the loss on the validation set")
+    known, others, right, right_others = _losses(learn)
+    if not known < 0.1:
+        why = ("It has hardly fallen: the steps were too few or too small." if 0.8*first < known < 1.2*first else
+               "It fell, and more epochs or larger steps would bring it down." if known < first else
+               "It has risen: the steps were too large.")
+        trial.refuse(f"the loss on the training set is {known:.3f} at the end. {why}")
+    seen = getattr(learn.recorder, "values", None) or [[math.nan]]
+    trial.same_number(train, known, "The first number is the loss at the end on the rows that it learned from.", {
+        "That is the loss on the validation set. `ds_idx` says which set is measured: 0 is for training.": others,
+        "That is the column `train_loss`, an average over the last batches, and it lags behind.": seen[-1][0],
+        "That was measured before the training.": first, "That is the share of right answers.": right})
+    trial.same_number(valid, others, "The second number is the loss at the end on the rows that it has never seen.", {
+        "That is the loss on the training set.": known, "That was measured before the training.": first_others,
+        "That is the share of right answers.": right_others})
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-stop_epoch
 _VALID_LOSSES = [([.9, .7, .6, .65, .55, .7, .8, .9, .4, .5], 3), # a better one comes when it is too late
@@ -258,54 +317,18 @@ _VALID_LOSSES = [([.9, .7, .6, .65, .55, .7, .8, .9, .4, .5], 3), # a better one
 def _stop_epoch(trial):
     drawn = [((torch.randint(40, 60, (12,))/100).tolist(), patience) for patience in (2, 4)]
     for valid, patience in _VALID_LOSSES + drawn:
-        train, want = [.95 - .05*epoch for epoch in range(len(valid))], _rival_stop(valid, patience)
+        train, want = [.95 - .05*epoch for epoch in range(len(valid))], early_stop(valid, patience)
         trial.last_call = trial.form
         got = trial.pair(trial(train, list(valid), patience), "two numbers, the epoch to keep and the last one trained")
         got = tuple(part.item() if hasattr(part, "item") and part.shape == () else part for part in got)
         trial.last_call = f"stop_epoch(train_losses, {valid}, {patience})"
         rule = f"After {patience} epochs in a row that are not better than the best so far, training stops."
-        trial.same(got, want, rule, _wrong_stops(train, valid, patience))
-
-# %% ../../nbs/solutions/01_intro.ipynb #indices
-def _indices(
-    trial:Trial, # The answer
-    part,        # One part of a split
-) -> list: # Of plain integers
-    "Numbers of items as a list; refuses anything else"
-    if hasattr(part, "tolist"): part = part.tolist()
-    found = list(part) if isinstance(part, (list, tuple, set, range)) else None
-    if not isinstance(found, list) or not all(hasattr(i, "__index__") for i in found):
-        trial.refuse(f"wanted the numbers of items in a list, got `{value_text(part)}`.")
-    return [int(i) for i in found]
-
-# %% ../../nbs/solutions/01_intro.ipynb #split-fault
-def _split_fault(
-    groups,       # Group of each item
-    train, valid, # Numbers of items
-    aside:int,    # How many groups should be in validation
-) -> str: # A sentence, or '' where all is well
-    "Check that each item is in one part, that no group is in both, and that enough groups are aside"
-    times = Counter([*train, *valid])
-    strange = [i for i in times if not 0 <= i < len(groups)]
-    missing = [i for i in range(len(groups)) if i not in times]
-    if strange: return f"there is no item {strange[0]}. The {len(groups)} items count from 0."
-    if missing: return f"item {missing[0]} is in neither part; {len(missing)} of {len(groups)} are missing."
-    if max(times.values()) > 1: return f"item {times.most_common(1)[0][0]} comes more than once."
-    parts = [Counter(groups[i] for i in part) for part in (train, valid)]
-    both = sorted(parts[0].keys() & parts[1].keys())
-    if both:
-        learn, judge = (part[both[0]] for part in parts)
-        return (f"`{both[0]}` is in both parts, with {learn} items to learn from and {judge} to judge by. "
-                "Draw among the groups, not among the items.")
-    if len(parts[0]) == aside != len(parts[1]):
-        return "the parts are swapped: first those to learn from, then those to judge by."
-    if len(parts[1]) != aside: return f"wanted {aside} of {len(set(groups))} groups to judge by, got {len(parts[1])}."
-    return ""
+        trial.same(got, want, rule, wrong_stops(train, valid, patience))
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-split_by_group
 @check.add("split_by_group(groups, share, seed)", "I17",
            "Numbers of the items to learn from and of those to judge by, where no group is in both",
-           section="Two sets to keep away from", without=("GroupShuffleSplit", "GroupKFold", "StratifiedGroupKFold"),
+           section="By person", without=("GroupShuffleSplit", "GroupKFold", "StratifiedGroupKFold"),
            hints=("First draw groups. Then ask for each item whether its group was drawn.",),
            takeaway="A set of words has another order in each run of Python. Sort the groups before you draw.")
 def _split_by_group(trial):
@@ -315,42 +338,26 @@ def _split_by_group(trial):
         groups, splits = [names[i] for i in torch.randperm(len(names)).tolist()], []
         for seed in (0, 1, 2, 3, 4, 5, 0):
             got = trial.pair(trial(groups, share, seed), "two lists, items to learn from and items to judge by")
-            train, valid = (_indices(trial, part) for part in got)
-            if fault := _split_fault(groups, train, valid, round(share*count)): trial.refuse(fault)
+            train, valid = (item_numbers(trial, part) for part in got)
+            if fault := split_fault(groups, train, valid, round(share*count)): trial.refuse(fault)
             splits.append(sorted({groups[i] for i in valid}))
         if splits[0] != splits[-1]:
             trial.refuse("the same seed gave two different splits. Results could not be compared.")
         if all(split == splits[0] for split in splits):
             trial.refuse("six seeds gave one and the same split: `seed` plays no part.")
 
-# %% ../../nbs/solutions/01_intro.ipynb #planted
-def _planted(
-    n:int, m:int, # Pictures in both sets
-) -> tuple: # Two byte tensors (n, 5, 6) and (m, 5, 6), and which of the second are copies, mirrored or turned over
-    "Two small sets of random pictures; some of the second come from the first, one at its own place, if it can"
-    train, valid = (torch.randint(4, (count, 5, 6), dtype=torch.uint8) for count in (n, m))
-    places, sources = torch.randperm(m)[:6], torch.randperm(n)[:6]
-    if n == m: sources = torch.cat([places[:1], places[:-1]])
-    changed = lambda picture, how: {"mirror": picture.flip(1), "over": picture.flip(0), "turn": picture.flip(0, 1),
-                                    "shuffle": picture.flatten().sort().values.view(5, 6)}.get(how, picture)
-    ways = ["copy", "copy", "mirror", "over", "turn", "shuffle"]
-    for place, source, way in zip(places, sources, ways, strict=True): valid[place] = changed(train[source], way)
-    marks = {way: torch.zeros(m, dtype=torch.bool) for way in ways}
-    for place, way in zip(places, ways, strict=True): marks[way][place] = True
-    return train, valid, marks
-
 # %% ../../nbs/solutions/01_intro.ipynb #check-leaked
 @check.add("leaked(train, valid)", "I17",
            "Whether each picture of `valid` is also in `train`, as it is or mirrored left to right, shape (pictures "
            "of `valid`,)",
-           section="Two sets to keep away from",
+           section="What will be new",
            hints=("Take one picture of `valid` first. With how many must it be compared? Along which "
                   "axes must pixels agree?",),
            takeaway="Pictures that were saved again differ in many pixels a little. `check_images` "
                     "finds those as well.")
 def _leaked(trial):
     for n, m in ((9, 9), (10, 8), (8, 13)):
-        train, valid, marks = _planted(n, m)
+        train, valid, marks = planted_copies(n, m)
         alike = (train.flatten(1)[:, None] == valid.flatten(1)).float().mean(2).T # share of equal pixels, (m, n)
         right, histogram = marks["copy"] | marks["mirror"], lambda pictures: pictures.flatten(1).sort().values
         slips = {"Mirrored copies were not found.": marks["copy"],
@@ -380,7 +387,7 @@ def _all_pitches(
 # %% ../../nbs/solutions/01_intro.ipynb #check-loudness
 @check.add("loudness(sound, window)", "I19",
            "How strong each pitch is in each piece of `window` samples, shape (window/2 + 1, pieces), low pitch first",
-           section="Everything can be a picture",
+           section="Sound",
            without=("stft", "ShortTimeFFT", "spectrogram", "Spectrogram", "specgram"),
            hints=("`torch.fft.rfft` transforms along the last axis. Which shape must the sound have "
                   "before, and which after?",),
@@ -430,7 +437,7 @@ def _cities(
 # %% ../../nbs/solutions/01_intro.ipynb #check-chance_of_slope
 @check.add("chance_of_slope(x, y)", "I20",
            "The share of all orders of `y` that give a slope at least as far from 0 as the measured one",
-           section="Is it real?", without=("permutation_test",),
+           section="What luck alone gives", without=("permutation_test",),
            hints=("`itertools.permutations(y.tolist())` gives every order once. What is compared with what?",),
            takeaway="This is a permutation test. With many cities, draw some thousand orders instead of all.")
 def _chance_of_slope(trial):

@@ -7,13 +7,14 @@ __all__ = ['published', 'Measured', 'new_measured', 'Run', 'new_run', 'results_f
            'Scoreboard', 'scoreboard_text']
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #15f7909f
-import csv, json, math, statistics, time
+import csv, json, math, statistics, textwrap, time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from ..base.env import CourseError, asset, checkout, device_name, did_you_mean, versions
-from ..base.files import write_text
+from ..base.files import from_json, read_json, write_text
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #eb158012
 @dataclass(frozen=True)
@@ -141,22 +142,50 @@ def save_run(
     return file
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #42fdad95
+def check_figure(
+    row, # An entry of `measured`, from a file
+) -> Measured: # The same, checked
+    "Raise `ValueError` where this could not be a figure of ours"
+    one = from_json(Measured, row)
+    for name in ("values", "seconds"):
+        for value in getattr(one, name):
+            if type(value) not in (int, float) or abs(value) > 1e300:
+                raise ValueError(f"{value!r:.60} in {name!r} is no number")
+    if not one.values: raise ValueError(f"{one.what!r:.60} has no value")
+    if any(type(seed) is not int for seed in one.seeds): raise ValueError(f"{one.seeds!r:.60} are no seeds")
+    if one.published and one.published not in published():
+        raise ValueError(f"no published figure has the key {one.published!r:.60}")
+    return one
+
+def check_run(
+    saved, # What a file of `results/` holds
+) -> Run: # The same, checked
+    "Raise `ValueError` where this could not be a run of ours"
+    run = from_json(Run, saved)
+    run.measured = [check_figure(row) for row in run.measured]
+    named = all(isinstance(row, dict) and isinstance(row.get("name"), str) for row in run.data)
+    if not named: raise ValueError(f"{run.data!r:.60} names no sets")
+    if not all(isinstance(number, str) for number in run.versions.values()):
+        raise ValueError(f"{run.versions!r:.60} are no versions")
+    if abs(run.seconds) > 1e300: raise ValueError("its seconds are no number")
+    return run
+
+# %% ../../nbs/lib/lesson/00_results.ipynb #resuload
 def load_run(
     lesson:str,            # Such as '04_mnist'
     folder:Path|None=None, # `results_folder()` by default
 ) -> Run|None: # None where no full run has been saved
     "Read a saved run; raises `CourseError` where the file cannot be read as one"
     file = Path(folder or results_folder())/f"{lesson}.json"
-    if not file.is_file(): return None
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        return Run(**saved | {"measured": [Measured(**m) for m in saved["measured"]]})
-    except (ValueError, TypeError, KeyError) as error:
+        saved = read_json(file, None)
+        return None if saved is None and not file.exists() else check_run(saved)
+    except (ValueError, CourseError) as error:
         raise CourseError(f"{file.name} is not a saved run ({error}). Restore it from version control, "
                           f"or write it anew with `course run {lesson} --full --save`.") from error
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #84a466c8
-COLUMNS = ("row", "what", "metric", "published", "ours", "lowest to highest", "seconds")
+COLUMNS = ("what", "metric", "published", "ours", "lowest to highest", "seconds")
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #2dbd9746
 def number_text(
@@ -177,7 +206,7 @@ def scoreboard_rows(
         theirs = known[m.published].value if m.published and run.comparable else ""
         extremes = f"{number_text(min(m.values))} to {number_text(max(m.values))}" if len(m.values) > 1 else ""
         took = f"{statistics.median(m.seconds):.1f}" if m.seconds else ""
-        cells.append((m.row, what, m.metric, theirs, number_text(m.value), extremes, took))
+        cells.append((what, m.metric, theirs, number_text(m.value), extremes, took))
     return cells
 
 # %% ../../nbs/lib/lesson/00_results.ipynb #51320264
@@ -213,10 +242,37 @@ class Scoreboard:
         return (f'<table class="scoreboard"><thead>{tag(COLUMNS, "th")}</thead><tbody>{body}</tbody></table>'
                 f"<p><small>{escape(provenance_line(self.run))}</small></p>")
 
+# %% ../../nbs/lib/lesson/00_results.ipynb #resufol1
+def fold_widths(
+    widths:list[int], # Of the columns, as they would like to be
+    most:int,         # Of the table, with two spaces between columns
+    least:int=6,      # No column gets narrower
+) -> list[int]: # Widths that fit, where that is possible
+    "Take from the widest column, one at a time"
+    widths = list(widths)
+    while sum(widths) + 2*(len(widths) - 1) > most and max(widths) > least: widths[widths.index(max(widths))] -= 1
+    return widths
+
+def folded_table(
+    rows:list[tuple], # Of strings; the first one is the heading
+    most:int,         # Width of the terminal
+) -> str: # Lines of text
+    "A table as text, its cells folded where it would be too wide"
+    widths = fold_widths([max(map(len, column)) for column in zip(*rows, strict=True)], most)
+    def lines(row):
+        cells = [textwrap.wrap(text, width) or [""] for text, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*cells, fillvalue=""):
+            yield "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+    heading, *body = ["\n".join(lines(row)) for row in rows]
+    return "\n".join([heading, "  ".join("-"*width for width in widths), *body])
+
 # %% ../../nbs/lib/lesson/00_results.ipynb #4fe178ac
 def scoreboard_text(
-    lesson:str, # Such as '04_mnist'
+    lesson:str,   # Such as '04_mnist'
+    width:int=80, # Of the terminal
 ) -> str: # The table, or what to do where there is none
     "The scoreboard of the last saved full run, as text"
-    if run := load_run(lesson): return repr(Scoreboard(run))
-    return f"No full run of {lesson} has been saved. `course run {lesson} --full --save` makes one."
+    run = load_run(lesson)
+    if not run: return f"No full run of {lesson} has been saved. `course run {lesson} --full --save` makes one."
+    columns = [f"kept run of {run.date}" if name == "ours" else name for name in COLUMNS]
+    return f"{folded_table([columns, *scoreboard_rows(run)], width)}\n{textwrap.fill(provenance_line(run), width)}"

@@ -6,7 +6,7 @@
 __all__ = ['Lesson', 'start']
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #265d4c09
-import os, tempfile, time
+import os, shutil, tempfile, time
 from pathlib import Path
 
 from fastcore.basics import patch
@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..base.catalogue import DiveInfo, LessonInfo, find_page
 from ..base.env import (
     CourseError, device_name, notebook_host, pick_device, quiet, seed_everything, versions, wanted_mode)
-from ..base.files import size_words
+from ..base.files import disk_errors, file_lock, size_words
 from ..base.places import pixels_folder, standins_folder, work_folder
 from ..data import weights
 from ..data.get import copy_folder, get_data
@@ -26,15 +26,18 @@ from .results import Measured, Run, Scoreboard, new_measured, new_run, number_te
 import course_lib.data.standin_photos, course_lib.data.standin_tables # noqa: F401, so that their recipes are known
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #ddbd7a37
+ASKED = "COURSE_ASKED" # Set by `course run` where the mode comes from an option that was typed
+
 def decide_mode(
     info:LessonInfo|DiveInfo, # The lesson, with the names of its sets
     find,            # Says where a set would come from, or None: a `Locator`
 ) -> tuple[str, str]: # (mode, the reason in words)
     "Quick or full for this lesson, here and now; raises `CourseError` for an explicit full run without data"
     mode, asked = wanted_mode()
-    if mode == "quick": return mode, "COURSE_MODE asks for it" if asked else "tests run so"
+    who = "as you asked" if os.environ.get(ASKED) else "COURSE_MODE asks for it"
+    if mode == "quick": return mode, who if asked else "tests run so"
     missing = [name for name in info.datasets if find(name) is None]
-    if not missing: return mode, "COURSE_MODE asks for it" if asked else "the data is within reach"
+    if not missing: return mode, who if asked else "the data is within reach"
     if not asked: return "quick", f"out of reach: {', '.join(missing)}"
     raise CourseError(f"Full mode was asked for, and {', '.join(missing)} cannot be had. "
                       f"{out_of_reach(find_dataset(missing[0]))}")
@@ -87,6 +90,35 @@ class Lesson:
 
     def __repr__(self): return f"Lesson {self.info.id}, {self.mode} mode, on {device_name()}"
 
+# %% ../../nbs/lib/lesson/01_start.ipynb #startwc1
+_held = [] # Locks of the copies that this process works on
+
+def remove_left(
+    work:Path, # Folder with copies; call it under its lock
+):
+    "Remove the copies of processes that have ended"
+    from filelock import FileLock, Timeout
+    for old in work.glob("*/"):
+        lock = FileLock(f"{old}.lock")
+        try: lock.acquire(timeout=0)
+        except Timeout: continue # somebody works on it
+        shutil.rmtree(old, ignore_errors=True)
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+def work_copy(
+    folder:Path, # To be copied
+    work:Path,   # Where copies are
+) -> Path: # The copy
+    "A copy of a folder that is this process's own"
+    from filelock import FileLock
+    with disk_errors(work), file_lock(work/".lock", "Another lesson is just starting."):
+        remove_left(work)
+        place = Path(tempfile.mkdtemp(dir=work))
+        _held.append(FileLock(f"{place}.lock"))
+        _held[-1].acquire()
+    return copy_folder(folder, place/folder.name)
+
 # %% ../../nbs/lib/lesson/01_start.ipynb #33995c09
 @patch
 def data(self:Lesson,
@@ -100,9 +132,7 @@ def data(self:Lesson,
         source = {"name": name, "source": "stand-in", "part": False}
     self.run.data = [d for d in self.run.data if d["name"] != source["name"]] + [source]
     if not copy: return folder
-    work = work_folder(self.info.id)
-    work.mkdir(parents=True, exist_ok=True)
-    return copy_folder(folder, Path(tempfile.mkdtemp(dir=work))/folder.name)
+    return work_copy(folder, work_folder(self.info.id))
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #9c635ce0
 @patch
@@ -169,7 +199,8 @@ def banner(
     "What the reader should know before anything starts"
     mode, other = ("full mode", "quick") if lesson.full else ("quick mode, on small stand-ins for the data", "full")
     cost = expected_cost(lesson.info, lesson.mode, lesson.device.type != "cpu", lesson.find)
-    return f"{lesson.info.title}: {mode} ({lesson.why}); COURSE_MODE={other} for the other\n{device_words()}; {cost}"
+    way = f"`--{other}`" if os.environ.get(ASKED) else f"COURSE_MODE={other}"
+    return f"{lesson.info.title}: {mode} ({lesson.why}); {way} for the other\n{device_words()}; {cost}"
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #details-c
 @patch(as_prop=True)

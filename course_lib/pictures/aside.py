@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['REJECT', 'DELETE', 'MOVE', 'aside_folder', 'refuse_shared', 'change_lock', 'Move', 'target_of', 'free_target',
-           'Change', 'new_folders', 'is_plain_path', 'is_folder_name', 'read_own_json', 'read_journal', 'next_number',
-           'join_names', 'carry_out', 'finish_interrupted', 'resume_rejects', 'put_aside', 'read_rejected', 'restore']
+           'Change', 'new_folders', 'is_plain_path', 'is_folder_name', 'read_journal', 'next_number', 'join_names',
+           'carry_out', 'finish_interrupted', 'resume_rejects', 'put_aside', 'read_rejected', 'restore']
 
 # %% ../../nbs/lib/pictures/03_aside.ipynb #e81fa43e
 import csv, os, time
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from ..base.env import CourseError
-from ..base.files import disk_errors, file_lock, read_json, safe_path, size_words, write_json
+from ..base.files import LONGEST_NAME, disk_errors, file_lock, read_json, safe_path, write_json
 from ..base.places import data_home, standins_folder
 from ..data.sets import datasets
 
@@ -140,7 +140,7 @@ def is_plain_path(
 ) -> bool: # Whether it is one, written in the one way that we write it
     "Whether a path can be trusted to stay below where it starts"
     path = safe_path(name)
-    return bool(path) and path.as_posix() == name
+    return bool(path) and path.as_posix() == name and all(len(os.fsencode(part)) <= LONGEST_NAME for part in path.parts)
 
 def is_folder_name(
     name:str, # Of a class
@@ -192,24 +192,7 @@ def check_change(
             raise ValueError(f"{folder!r:.80} is not a folder on the way to its files")
     return Change(**row | {"moves": moves})
 
-# %% ../../nbs/lib/pictures/03_aside.ipynb #26bd245e
-LONGEST_JOURNAL = 2**26 # Of a file; a change of 100,000 pictures has a quarter of it
-
 # %% ../../nbs/lib/pictures/03_aside.ipynb #as000012
-def read_own_json(
-    file:Path, # Beside the data; may not exist
-    empty,     # What counts where it does not
-): # What it holds
-    "Read a file that the course wrote; raises `CourseError` where it is too large, or not JSON"
-    try:
-        if file.is_file() and (size := file.stat().st_size) > LONGEST_JOURNAL:
-            raise OSError(0, f"it has {size_words(size)}")
-        return read_json(file, empty)
-    except (OSError, RecursionError) as error:
-        why = "too deeply nested" if isinstance(error, RecursionError) else error.strerror
-        raise CourseError(
-            f"{file} cannot be read ({why}). Move it elsewhere to begin without what it holds.") from error
-
 def read_journal(
     root:Path, # Folder of the data, resolved
 ) -> list[Change]: # Oldest first
@@ -219,7 +202,7 @@ def read_journal(
         try:
             number = int(file.stem)
             if str(number) != file.stem: raise ValueError(f"its name should be {number}.json")
-            found[number] = check_change(read_own_json(file, None), root, number)
+            found[number] = check_change(read_json(file, None), root, number)
         except ValueError as error:
             raise CourseError(f"{folder.parent.name}/applied/{file.name} is no journal of {root.name}: {error}. "
                               "Nothing was moved. If this file is not yours, do not use the folder; otherwise move it "

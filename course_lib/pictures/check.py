@@ -24,7 +24,7 @@ from ..base.web import progress_bar
 from .aside import put_aside, read_rejected, refuse_shared
 from .reading import (
     MOST_PIXELS, SUFFIXES, Unusable, decoding, eight_bits, label_and_split, on_white, open_picture, picture_files,
-    thumbnail_html, turn_needed)
+    reduced, thumbnail_html, turn_needed)
 
 # %% ../../nbs/lib/pictures/04_check.ipynb #d67dabf1
 NOISE = 2    # Grey levels; a smaller step between neighbours counts as none
@@ -53,7 +53,8 @@ def read_fingerprint(
     with decoding():
         image.draft("L", (LOOK_SIZE, LOOK_SIZE))
         image.load()
-        turn, greys = turn_needed(image), on_white(eight_bits(image), "L")
+        turn = turn_needed(image)
+        greys = on_white(eight_bits(reduced(image, min(image.size)//LOOK_SIZE)), "L")
     return fingerprint(greys if turn is None else greys.transpose(turn))
 
 # %% ../../nbs/lib/pictures/04_check.ipynb #6e367782

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from fastcore.basics import patch
 
 from ..base.env import CourseError, did_you_mean
-from ..base.files import safe_path, write_json
+from ..base.files import read_json, safe_path, write_json
 from .aside import (
-    DELETE, MOVE, Change, Move, aside_folder, free_target, is_folder_name, is_plain_path, read_own_json, target_of)
+    DELETE, MOVE, Change, Move, aside_folder, free_target, is_folder_name, is_plain_path, target_of)
 
 # %% ../../nbs/lib/pictures/07_decisions.ipynb #e18fe09d
 def file_key(
@@ -52,7 +52,7 @@ def read_decisions(
 ) -> dict[str, str]: # {path below the data: decision}
     "All decisions; raises `CourseError` where the file holds anything else"
     home = aside_folder(root)
-    decisions = read_own_json(home/"decisions.json", {})
+    decisions = read_json(home/"decisions.json", {})
     rows = decisions.items() if isinstance(decisions, dict) else [(decisions, "")]
     for file, words in rows:
         known = isinstance(words, str) and (words in (KEEP, DELETE) or words.startswith(MOVE)

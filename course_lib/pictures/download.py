@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from PIL import Image
 
 from ..base.env import CourseError
-from ..base.files import disk_errors, file_lock, size_words
+from ..base.files import disk_errors, file_lock, parse_json, safe_path, size_words
 from ..base.web import progress_bar, with_timeout
 from .reading import describe_non_photo
 from .search import ImageRecord, user_agent, wait_after
@@ -299,8 +299,10 @@ def read_index(
     if not (dest/INDEX).is_file(): return {}
     known = {}
     for line in (dest/INDEX).read_text(encoding="utf-8", errors="replace").splitlines():
-        try: entry = json.loads(line); known[entry["url"]] = entry["file"]
+        try: entry = parse_json(line); url, file = entry["url"], entry["file"]
         except (ValueError, KeyError, TypeError): continue # cut off by a killed process: that photo is fetched again
+        if isinstance(url, str) and isinstance(file, str) and safe_path(file) and Path(file).name == file:
+            known[url] = file # and nothing that would lead out of the folder
     return known
 
 # %% ../../nbs/lib/pictures/02_download.ipynb #d8c0bbc5

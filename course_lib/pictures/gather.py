@@ -6,7 +6,7 @@
 __all__ = ['resize_all', 'build_dataset']
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #20bb8eda
-import csv, json, os
+import csv, json, os, re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,10 +14,10 @@ from html import escape
 from pathlib import Path
 
 from ..base.env import CourseError, did_you_mean
-from ..base.files import atomic_write, disk_errors, file_lock, write_text
+from ..base.files import LONGEST_NAME, atomic_write, disk_errors, file_lock, part_name, write_text
 from .aside import put_aside, resume_rejects
 from .check import (
-    REJECTED, Fault, PictureInfo, PictureReport, inspect_picture, fingerprint, map_pictures, is_animated,
+    FAULT_KINDS, REJECTED, Fault, PictureInfo, PictureReport, inspect_picture, fingerprint, map_pictures, is_animated,
     read_fingerprint, reasons_of, make_report, why_tiny)
 from .download import Limits, DownloadReport, download_all
 from .reading import (
@@ -32,7 +32,7 @@ def write_copy(
     quality:int=90, # From 1 to 95
 ):
     "Write a copy, all of it or nothing; not pushed to the disk, as `atomic_write` would, since it can be made again"
-    part, stamp = target.with_name(f".{target.name}.{os.getpid()}.part"), source.stat().st_mtime_ns
+    part, stamp = part_name(target), source.stat().st_mtime_ns
     try:
         if picture is None: part.write_bytes(source.read_bytes())
         else: picture.save(part, "JPEG", quality=quality)
@@ -79,6 +79,8 @@ def make_copy(
 ) -> Resized: # What came of it
     "Make one small copy, unless it is there"
     source, target = path/row.file, dest/row.target
+    if len(os.fsencode(target.name)) > LONGEST_NAME:
+        return replace(row, status="failed", kind="name", why="its name is too long to get an end of '.jpg'; rename it")
     if is_up_to_date(source, target): return replace(row, status="here")
     try:
         with open_picture(source, most_pixels) as image:
@@ -329,14 +331,20 @@ class PhotoSet:
 # %% ../../nbs/lib/pictures/05_gather.ipynb #79b2ac0f
 LIMITS = Limits() # The usual ones, from `course_lib.pictures.download`
 
+def kind_words(
+    failure, # With `why`, and perhaps with `kind`
+) -> str: # Such as 'too small', or 'the server answered …'
+    "What is wrong with a photo, without what is its own: its size, its numbers"
+    kind = getattr(failure, "kind", "")
+    return FAULT_KINDS[kind] if kind in FAULT_KINDS else re.sub(r"\d[\d,.]*", "…", failure.why)
+
 def no_photos_error(
     name:str,  # Class
     words:str, # What was found
     failures,  # With `why`
 ) -> CourseError: # To be raised
     "The error for a class without photos"
-    reasons = "; ".join(f"{why} ({count}x)"
-                        for why, count in Counter(failure.why for failure in failures).most_common(3))
+    reasons = "; ".join(f"{why} ({count}x)" for why, count in Counter(map(kind_words, failures)).most_common(3))
     return CourseError(f"No photo of the class {name!r} can be used. Search for other words, or run this again "
                        f"later.\n{words}\n{reasons}")
 

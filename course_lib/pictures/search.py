@@ -19,7 +19,7 @@ import urllib3
 from .. import __version__
 from ..base.places import searches_folder
 from ..base.env import CourseError, did_you_mean
-from ..base.files import write_json
+from ..base.files import from_json, parse_json, read_json, write_json
 from ..base.web import with_timeout
 from ..base.catalogue import repository_url
 
@@ -123,7 +123,7 @@ def parse_answer(
 ) -> dict: # What it says
     "An answer in JSON; raises `Unanswered` where it is something else"
     if len(content) > MOST_JSON: raise Unanswered(f"sent more than {MOST_JSON:,} bytes")
-    try: answer = json.loads(content)
+    try: answer = parse_json(content)
     except ValueError as error: raise Unanswered("sent a web page or a broken answer instead of results") from error
     if not isinstance(answer, dict): raise Unanswered("sent results in a form that this course does not know")
     return answer
@@ -329,15 +329,14 @@ def cache_answer(
 def cached_answer(
     path:Path, # From `cache_file`
     count:int, # How many photos are wanted
-) -> list|None: # None where there is no memory, or it is too old or too short
+) -> list|None: # None where there is no memory, or it is too old, too short or damaged
     "What a provider answered before"
-    if not path.is_file(): return None
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = read_json(path, {"when": 0, "count": 0, "records": []}, dict)
         fresh = time.time() - kept["when"] < KEEP_DAYS * 86400
-        return [ImageRecord(**record)
-                for record in kept["records"]][:count] if fresh and kept["count"] >= count else None
-    except (ValueError, KeyError, TypeError): return None
+        records = [from_json(ImageRecord, record) for record in kept["records"]]
+        return records[:count] if fresh and kept["count"] >= count else None
+    except (CourseError, ValueError, KeyError, TypeError): return None
 
 # %% ../../nbs/lib/pictures/01_search.ipynb #7a52d1c5
 @dataclass(frozen=True)

@@ -89,11 +89,11 @@ class Quiz:
     def of_rows(self,
         rows, # Rows of the table of contents, such as ["M1", "M2"]
     ) -> list: # Ids
-        "The questions that belong to these rows"
+        "The questions of the lesson itself that belong to these rows; those of its dives stand there"
         known = sorted({q.row for q in self.questions})
         for row in set(rows) - set(known):
             raise CourseError(f"The quiz of {self.lesson} has no question for row '{row}'. {did_you_mean(row, known)}")
-        return [q.id for q in self.questions if q.row in rows]
+        return [q.id for q in self.questions if q.row in rows and not q.page]
 
 # %% ../../nbs/lib/quiz/01_questions.ipynb #d76f3425
 def build_choice(
@@ -115,8 +115,10 @@ def parsed(
 ): # What YAML makes of it
     "Parse a quiz file; raises `CourseError` where it is no YAML"
     try: return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error: # an impossible date is a `ValueError` of Python's own
         raise CourseError(f"{path.name} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise CourseError(f"{path.name} cannot be read: brackets are nested too deeply") from error
 
 def build_quiz(
     raw:dict, # A parsed file

@@ -40,12 +40,16 @@ def refuse_values(
 def check_columns(
     table:pd.DataFrame, # As it came
 ):
-    "Raise `CourseError` where a needed column is missing, or there are no rows"
+    "Raise `CourseError` where a needed column is missing or there twice, or there are no rows"
     missing = [column for column in RAW_COLUMNS if column not in table]
     if missing:
         hint = " test.csv has no answers: take train.csv." if missing == ["Survived"] else ""
         raise CourseError(f"The table lacks the column{'s'*(len(missing) > 1)} {', '.join(missing)}. "
                           f"Columns as in Kaggle's train.csv are needed.{hint}")
+    doubled = [column for column in RAW_COLUMNS if list(table.columns).count(column) > 1]
+    if doubled:
+        raise CourseError(f"The table has the column{'s'*(len(doubled) > 1)} {', '.join(doubled)} twice. "
+                          "Leave one out.")
     if table.empty: raise CourseError("The table has no rows. Is the file complete?")
 
 # %% ../../nbs/lib/tables/00_titanic.ipynb #5479a0ed

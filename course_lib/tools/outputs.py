@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 
 from ..base.env import CourseError, checkout
+from ..base.files import write_error
 from ..base.notebooks import first_line, steps
 from ..base.places import data_home
 from ..lesson.results import Run, results_folder, save_run
@@ -162,3 +163,7 @@ def can_keep(
     if importlib.util.find_spec("nbdev") is None:
         raise CourseError('--save cleans notebooks with nbdev, which is not installed. '
                           '`pip install -e ".[dev]"` installs it.')
+    for folder in (root/"nbs", root/"results"):
+        if folder.is_dir() and (refused := write_error(folder)):
+            raise CourseError(f"--save writes to {folder.name}/, which cannot be written to ({refused}). Make it "
+                              "writable, or run the lesson without --save.")

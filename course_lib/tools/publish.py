@@ -51,7 +51,7 @@ def tested_versions(
     "The versions in constraints.txt"
     file = root/"constraints.txt" if root else None
     if not (file and file.is_file()): return {}
-    return dict(re.findall(r"^([\w.-]+)==([\w.+!]+)", file.read_text(encoding="utf-8"), re.MULTILINE))
+    return dict(re.findall(r"^([\w.-]+)==([\w.+!]+)", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE))
 
 # %% ../../nbs/lib/tools/02_publish.ipynb #53b2b455
 KERNEL = ("ipykernel", "ipython", "ipywidgets", "jupyter_client", "jupyterlab", "nbclient", "nbformat")
@@ -249,7 +249,9 @@ def ignored(
 ): # Function for `shutil.copytree`, which names what to leave out
     "What a copy of the checkout does not need: git's own folder and all that git ignores"
     lines = (root/".gitignore").read_text(encoding="utf-8").split() if (root/".gitignore").is_file() else []
-    return shutil.ignore_patterns(".git", *(line.strip("/") for line in lines))
+    anywhere = shutil.ignore_patterns(".git", *(line.strip("/") for line in lines if "/" not in line[:-1]))
+    there = {root/line.strip("/") for line in lines if "/" in line[:-1]} # such as /nbs/assets/
+    return lambda folder, names: anywhere(folder, names) | {name for name in names if Path(folder)/name in there}
 
 # %% ../../nbs/lib/tools/02_publish.ipynb #abbe48cd
 def snapshot(

@@ -23,6 +23,7 @@ from rich.text import Text
 from ..base.env import CourseError, checkout, wanted_mode
 from ..base.catalogue import dives, notebook_path
 from ..lesson.results import load_run
+from ..lesson.start import ASKED
 from ..base.notebooks import Step, read_notebook, shown_path, steps
 from .outputs import can_keep, keep_outputs
 
@@ -35,6 +36,10 @@ class ThisPython(KernelSpecManager):
         "The specification that ipykernel would install for this Python"
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
+# %% ../../nbs/lib/tools/00_runner.ipynb #runthrd1
+SAVE = "COURSE_SAVE"
+PATIENT = {"OMP_WAIT_POLICY": "passive"}
+
 # %% ../../nbs/lib/tools/00_runner.ipynb #a1c0f00c
 def kernel_environment(
     mode:str|None,      # 'quick', 'full', or None to let the lesson decide
@@ -42,8 +47,11 @@ def kernel_environment(
     env:dict|None=None, # Environment to start from; `os.environ` by default
 ) -> dict[str, str]: # Environment of the kernel
     "What the kernel is told through its environment"
-    env = {name: value for name, value in (os.environ if env is None else env).items() if name != "COURSE_SAVE"}
-    return env | ({"COURSE_MODE": mode} if mode else {}) | ({"COURSE_SAVE": str(figures)} if figures else {})
+    env = {name: value for name, value in (os.environ if env is None else env).items() if name not in (SAVE, ASKED)}
+    told = {"COURSE_MODE": mode} if mode else {}
+    # what is kept on the page is read by others, who have not asked for anything
+    more = {SAVE: str(figures)} if figures else {ASKED: "1"} if mode else {}
+    return PATIENT | env | told | more
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #bc90958b
 @contextlib.asynccontextmanager
@@ -260,12 +268,12 @@ def success_text(
     lesson:str,    # Such as '04_mnist'
     seconds:float, # Time it took
     save:bool,     # Whether outputs and figures were kept
-) -> str: # Two sentences
+) -> str: # Three sentences
     "What the reader sees when a lesson has run"
     folder, word = ("nbs/dives", lesson) if is_dive(lesson) else ("nbs", lesson.split("_")[0])
     if save: kept = f"Its outputs are kept in {folder}/{lesson}.ipynb; `course results {word}` shows its figures."
     else: kept = (f"Nothing was written to the notebook; `{command_line([lesson], 'full', True)}` would keep "
-                  "outputs and figures.")
+                  f"outputs and figures. Read it with `jupyter lab {folder}/{lesson}.ipynb`.")
     return f"\n{lesson} ran in {seconds:.0f} s. {kept}"
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #bf0da185

@@ -1,20 +1,15 @@
 // The page: pictures come in by file, drop, paste, camera or example; answers go out as cards, newest first.
 import { cameraThere, explain, photograph } from "./camera.js";
 import { address, Classifier } from "./model.js";
+import { OwnClasses } from "./own.js";
+import { copyOf, find } from "./page.js";
 import { BadPicture, decode } from "./picture.js";
 import { resizePicture } from "./resize.js";
 const BARS = 5;
 const THUMBNAIL = 640;
+const SMALL = 128; // Pixels of a picture that teaches, as it is shown and kept
+const CLOSE = 0.2; // Scores that differ by less decide little
 const METHODS = { crop: "cut to their middle", squish: "squeezed into shape", pad: "given a border" };
-function find(selector, within = document) {
-    const found = within.querySelector(selector);
-    if (!found)
-        throw new Error(`The page has no ${selector}`);
-    return found;
-}
-function copyOf(template) {
-    return find(template).content.firstElementChild.cloneNode(true);
-}
 function percent(part) {
     if (part > 0.9995)
         return "> 99.9 %";
@@ -39,14 +34,15 @@ function showProblem(name, words) {
     show(card, "");
 }
 // Answers
-function barFor({ label, probability }) {
+function barOf(label, number, words) {
     const bar = copyOf("#bar"), value = find("data", bar);
     find(".label", bar).textContent = label;
-    value.value = String(probability);
-    value.textContent = percent(probability);
-    find(".bar > span", bar).style.width = `${100 * probability}%`;
+    value.value = String(number);
+    value.textContent = words;
+    find(".bar > span", bar).style.width = `${100 * Math.min(Math.max(number, 0), 1)}%`;
     return bar;
 }
+function barFor({ label, probability }) { return barOf(label, probability, percent(probability)); }
 function shownTo(rgb, { size: [height, width] }) {
     const canvas = document.createElement("canvas"), pixels = new ImageData(width, height);
     [canvas.width, canvas.height] = [width, height];
@@ -60,28 +56,59 @@ function described(canvas, words) {
     canvas.setAttribute("aria-label", words);
     return canvas;
 }
-function showAnswer(name, picture, rgb, answer, { preprocess, domain }, seconds) {
-    const card = copyOf("#answer"), [best] = answer.classes, note = find(".note", card);
+function cardFor({ name, picture, rgb, seconds }, label, bars, { preprocess }) {
+    const card = copyOf("#answer");
     find("figure", card).append(described(picture.thumbnail(THUMBNAIL), name));
-    find("h3", card).textContent = best.label;
+    find("h3", card).textContent = label;
     find(".facts", card).textContent = `${name} · ${picture.width} × ${picture.height} · ${seconds.toFixed(2)} s`;
-    if (answer.unlike && domain && answer.score !== null) {
-        note.textContent = "This picture is unlike those the model learned from. Its answer may mean nothing. " +
-            `(Distance ${answer.score.toFixed(2)}; of theirs, ${Math.round(100 * domain.quantile)} % stay below ${domain.threshold.toFixed(2)}.)`;
-        note.hidden = false;
-    }
-    find("ol", card).append(...answer.classes.slice(0, BARS).map(barFor));
+    find("ol", card).append(...bars);
     find(".shown", card).append(described(shownTo(rgb, preprocess), `${name}, as the model was shown it`));
-    show(card, `${name}: ${best.label}, ${percent(best.probability)}. ${note.textContent}`);
+    return card;
+}
+function remark(card, words) {
+    const note = find(".note", card);
+    note.textContent = words;
+    note.hidden = words === "";
+}
+function showAnswer(seen, answer, bundle) {
+    const { domain } = bundle, [best] = answer.classes, card = cardFor(seen, best.label, answer.classes.slice(0, BARS).map(barFor), bundle);
+    const words = answer.unlike && domain && answer.score !== null
+        ? "This picture is unlike those the model learned from. Its answer may mean nothing. " +
+            `(Distance ${answer.score.toFixed(2)}; of theirs, ${Math.round(100 * domain.quantile)} % stay below ${domain.threshold.toFixed(2)}.)`
+        : "";
+    remark(card, words);
+    show(card, `${seen.name}: ${best.label}, ${percent(best.probability)}. ${words}`);
+}
+function showScores(seen, found, bundle) {
+    const [best, second] = found, words = best.score - second.score < CLOSE ? "The first two are close: it could be either. More pictures of both would help." : "";
+    const card = cardFor(seen, best.label, found.slice(0, BARS).map(({ label, score }) => barOf(label, score, score.toFixed(2))), bundle);
+    find(".facts", card).textContent += " · your own classes";
+    remark(card, words);
+    show(card, `${seen.name}: ${best.label}, score ${best.score.toFixed(2)}. ${words}`);
 }
 async function classify(file, name, classifier) {
     const start = performance.now(), { bundle } = classifier;
     const picture = await decode(file, bundle.preprocess);
     try {
-        const rgb = resizePicture(picture, bundle.preprocess);
-        const answer = await classifier.classify(rgb);
-        showAnswer(name, picture, rgb, answer, bundle, (performance.now() - start) / 1000);
+        const rgb = resizePicture(picture, bundle.preprocess), answer = await classifier.classify(rgb);
+        const seen = { name, picture, rgb, seconds: (performance.now() - start) / 1000 }, own = ownClasses?.judge(answer.features);
+        if (own)
+            showScores(seen, own, bundle);
+        else
+            showAnswer(seen, answer, bundle);
         performance.mark("answered");
+    }
+    finally {
+        picture.close();
+    }
+}
+let ownClasses = null; // Once the model is there
+async function lessonFrom(file, classifier) {
+    const { bundle } = classifier, picture = await decode(file, bundle.preprocess);
+    try {
+        const { features } = await classifier.classify(resizePicture(picture, bundle.preprocess)), canvas = picture.thumbnail(SMALL);
+        const thumbnail = await new Promise((done, failed) => canvas.toBlob(blob => blob ? done(blob) : failed(new Error("no picture came")), "image/jpeg", 0.8));
+        return { features, thumbnail };
     }
     finally {
         picture.close();
@@ -89,15 +116,19 @@ async function classify(file, name, classifier) {
 }
 // One picture after the other; those that come while the model is still loading wait for it.
 let waiting = Promise.resolve();
+function inTurn(job) {
+    const done = waiting.then(job);
+    waiting = done.catch(() => { }).then(() => new Promise(painted => setTimeout(painted)));
+    return done;
+}
 function take(file, name, ready) {
-    waiting = waiting.then(async () => {
+    inTurn(async () => {
         try {
             await classify(file, name, await ready);
         }
         catch (error) {
             showProblem(name, error instanceof BadPicture ? error.message : `The picture could not be classified: ${error.message}`);
         }
-        await new Promise(painted => setTimeout(painted));
     });
 }
 function takeAll(files, ready) {
@@ -168,11 +199,12 @@ function showProgress(done, total) {
     find("#loading progress").value = done / total;
     find("#loading-text").textContent = done < total ? `Loading the model: ${mebibytes(done)} of ${mebibytes(total)} MiB` : "Starting the model…";
 }
-function describe({ vocab, preprocess, metrics, versions, created }) {
+function describe({ vocab, preprocess, metrics, versions, created, data, licence, limits }) {
     const [height, width] = preprocess.size, about = find("#about");
     const facts = [
         [`${vocab.length} classes`, vocab.join(", ")],
         ["Pictures", `are turned upright, put on a plain background, ${METHODS[preprocess.method]} and made ${width} × ${height} pixels.`],
+        ...Object.entries({ "Trained on": data, Licence: licence, "What it cannot do": limits }).filter((fact) => Boolean(fact[1])),
         ...Object.entries(metrics ?? {}).map(([name, value]) => [name.replaceAll("_", " "), plain(value)]),
         ["Made", [created, ...Object.entries(versions ?? {}).map(([name, version]) => `${name} ${version}`), `ONNX Runtime Web ${settings.runtime}`].filter(Boolean).join(", ")],
     ];
@@ -216,6 +248,8 @@ async function start() {
         find("#loading-text").textContent = `The model could not be loaded. ${error.message}`;
         return;
     }
+    const classifier = await ready;
+    ownClasses = new OwnClasses(file => inTurn(() => lessonFrom(file, classifier)), settings.files["model.onnx"].sha256);
     loading.hidden = true;
     document.body.classList.add("ready");
     performance.mark("ready");

@@ -79,6 +79,7 @@ export class Classifier {
         const probabilities = output.probabilities.data;
         const classes = vocab.map((label, i) => ({ label, probability: probabilities[i] })).sort((a, b) => b.probability - a.probability);
         const score = domain && domainScore(output.features.data, domain);
-        return { classes, score, unlike: domain !== null && score !== null && score > domain.threshold };
+        const features = Float32Array.from((output.body ?? output.features).data); // Older bundles have only the features before the last layer
+        return { classes, score, unlike: domain !== null && score !== null && score > domain.threshold, features };
     }
 }

@@ -2,24 +2,19 @@
 import { cameraThere, explain, photograph } from "./camera.js";
 import { address, Classifier } from "./model.js";
 import type { Answer, Bundle, Settings } from "./model.js";
+import { OwnClasses } from "./own.js";
+import { copyOf, find } from "./page.js";
 import { BadPicture, decode } from "./picture.js";
 import type { Decoded } from "./picture.js";
 import { resizePicture } from "./resize.js";
 import type { Preprocess } from "./resize.js";
+import type { Lesson, Scored } from "./teach.js";
 
 const BARS = 5;
 const THUMBNAIL = 640;
+const SMALL = 128; // Pixels of a picture that teaches, as it is shown and kept
+const CLOSE = 0.2; // Scores that differ by less decide little
 const METHODS = { crop: "cut to their middle", squish: "squeezed into shape", pad: "given a border" };
-
-function find<Kind extends Element>(selector: string, within: ParentNode = document): Kind {
-  const found = within.querySelector<Kind>(selector);
-  if (!found) throw new Error(`The page has no ${selector}`);
-  return found;
-}
-
-function copyOf(template: string): HTMLElement {
-  return find<HTMLTemplateElement>(template).content.firstElementChild!.cloneNode(true) as HTMLElement;
-}
 
 function percent(part: number): string {
   if (part > 0.9995) return "> 99.9 %";
@@ -49,14 +44,16 @@ function showProblem(name: string, words: string) {
 
 // Answers
 
-function barFor({ label, probability }: Answer["classes"][number]): HTMLElement {
+function barOf(label: string, number: number, words: string): HTMLElement {
   const bar = copyOf("#bar"), value = find<HTMLDataElement>("data", bar);
   find(".label", bar).textContent = label;
-  value.value = String(probability);
-  value.textContent = percent(probability);
-  find<HTMLElement>(".bar > span", bar).style.width = `${100 * probability}%`;
+  value.value = String(number);
+  value.textContent = words;
+  find<HTMLElement>(".bar > span", bar).style.width = `${100 * Math.min(Math.max(number, 0), 1)}%`;
   return bar;
 }
+
+function barFor({ label, probability }: Answer["classes"][number]): HTMLElement { return barOf(label, probability, percent(probability)); }
 
 function shownTo(rgb: Uint8Array, { size: [height, width] }: Preprocess): HTMLCanvasElement {
   const canvas = document.createElement("canvas"), pixels = new ImageData(width, height);
@@ -72,41 +69,79 @@ function described(canvas: HTMLCanvasElement, words: string): HTMLCanvasElement 
   return canvas;
 }
 
-function showAnswer(name: string, picture: Decoded, rgb: Uint8Array, answer: Answer, { preprocess, domain }: Bundle, seconds: number) {
-  const card = copyOf("#answer"), [best] = answer.classes, note = find<HTMLElement>(".note", card);
+interface Seen { name: string; picture: Decoded; rgb: Uint8Array; seconds: number }
+
+function cardFor({ name, picture, rgb, seconds }: Seen, label: string, bars: HTMLElement[], { preprocess }: Bundle): HTMLElement {
+  const card = copyOf("#answer");
   find("figure", card).append(described(picture.thumbnail(THUMBNAIL), name));
-  find("h3", card).textContent = best.label;
+  find("h3", card).textContent = label;
   find(".facts", card).textContent = `${name} · ${picture.width} × ${picture.height} · ${seconds.toFixed(2)} s`;
-  if (answer.unlike && domain && answer.score !== null) {
-    note.textContent = "This picture is unlike those the model learned from. Its answer may mean nothing. " +
-      `(Distance ${answer.score.toFixed(2)}; of theirs, ${Math.round(100 * domain.quantile)} % stay below ${domain.threshold.toFixed(2)}.)`;
-    note.hidden = false;
-  }
-  find("ol", card).append(...answer.classes.slice(0, BARS).map(barFor));
+  find("ol", card).append(...bars);
   find(".shown", card).append(described(shownTo(rgb, preprocess), `${name}, as the model was shown it`));
-  show(card, `${name}: ${best.label}, ${percent(best.probability)}. ${note.textContent}`);
+  return card;
+}
+
+function remark(card: HTMLElement, words: string) {
+  const note = find<HTMLElement>(".note", card);
+  note.textContent = words;
+  note.hidden = words === "";
+}
+
+function showAnswer(seen: Seen, answer: Answer, bundle: Bundle) {
+  const { domain } = bundle, [best] = answer.classes, card = cardFor(seen, best.label, answer.classes.slice(0, BARS).map(barFor), bundle);
+  const words = answer.unlike && domain && answer.score !== null
+    ? "This picture is unlike those the model learned from. Its answer may mean nothing. " +
+      `(Distance ${answer.score.toFixed(2)}; of theirs, ${Math.round(100 * domain.quantile)} % stay below ${domain.threshold.toFixed(2)}.)`
+    : "";
+  remark(card, words);
+  show(card, `${seen.name}: ${best.label}, ${percent(best.probability)}. ${words}`);
+}
+
+function showScores(seen: Seen, found: Scored[], bundle: Bundle) {
+  const [best, second] = found, words = best.score - second.score < CLOSE ? "The first two are close: it could be either. More pictures of both would help." : "";
+  const card = cardFor(seen, best.label, found.slice(0, BARS).map(({ label, score }) => barOf(label, score, score.toFixed(2))), bundle);
+  find(".facts", card).textContent += " · your own classes";
+  remark(card, words);
+  show(card, `${seen.name}: ${best.label}, score ${best.score.toFixed(2)}. ${words}`);
 }
 
 async function classify(file: Blob, name: string, classifier: Classifier) {
   const start = performance.now(), { bundle } = classifier;
   const picture = await decode(file, bundle.preprocess);
   try {
-    const rgb = resizePicture(picture, bundle.preprocess);
-    const answer = await classifier.classify(rgb);
-    showAnswer(name, picture, rgb, answer, bundle, (performance.now() - start) / 1000);
+    const rgb = resizePicture(picture, bundle.preprocess), answer = await classifier.classify(rgb);
+    const seen = { name, picture, rgb, seconds: (performance.now() - start) / 1000 }, own = ownClasses?.judge(answer.features);
+    if (own) showScores(seen, own, bundle);
+    else showAnswer(seen, answer, bundle);
     performance.mark("answered");
+  } finally { picture.close(); }
+}
+
+let ownClasses: OwnClasses | null = null; // Once the model is there
+
+async function lessonFrom(file: Blob, classifier: Classifier): Promise<Lesson> {
+  const { bundle } = classifier, picture = await decode(file, bundle.preprocess);
+  try {
+    const { features } = await classifier.classify(resizePicture(picture, bundle.preprocess)), canvas = picture.thumbnail(SMALL);
+    const thumbnail = await new Promise<Blob>((done, failed) => canvas.toBlob(blob => blob ? done(blob) : failed(new Error("no picture came")), "image/jpeg", 0.8));
+    return { features, thumbnail };
   } finally { picture.close(); }
 }
 
 // One picture after the other; those that come while the model is still loading wait for it.
 
-let waiting: Promise<void> = Promise.resolve();
+let waiting: Promise<unknown> = Promise.resolve();
+
+function inTurn<Result>(job: () => Promise<Result>): Promise<Result> {
+  const done = waiting.then(job);
+  waiting = done.catch(() => {}).then(() => new Promise(painted => setTimeout(painted)));
+  return done;
+}
 
 function take(file: Blob, name: string, ready: Promise<Classifier>) {
-  waiting = waiting.then(async () => {
+  inTurn(async () => {
     try { await classify(file, name, await ready); }
     catch (error) { showProblem(name, error instanceof BadPicture ? error.message : `The picture could not be classified: ${(error as Error).message}`); }
-    await new Promise(painted => setTimeout(painted));
   });
 }
 
@@ -174,11 +209,12 @@ function showProgress(done: number, total: number) {
   find("#loading-text").textContent = done < total ? `Loading the model: ${mebibytes(done)} of ${mebibytes(total)} MiB` : "Starting the model…";
 }
 
-function describe({ vocab, preprocess, metrics, versions, created }: Bundle) {
+function describe({ vocab, preprocess, metrics, versions, created, data, licence, limits }: Bundle) {
   const [height, width] = preprocess.size, about = find("#about");
   const facts: [string, string][] = [
     [`${vocab.length} classes`, vocab.join(", ")],
     ["Pictures", `are turned upright, put on a plain background, ${METHODS[preprocess.method]} and made ${width} × ${height} pixels.`],
+    ...Object.entries({ "Trained on": data, Licence: licence, "What it cannot do": limits }).filter((fact): fact is [string, string] => Boolean(fact[1])),
     ...Object.entries(metrics ?? {}).map(([name, value]): [string, string] => [name.replaceAll("_", " "), plain(value)]),
     ["Made", [created, ...Object.entries(versions ?? {}).map(([name, version]) => `${name} ${version}`), `ONNX Runtime Web ${settings.runtime}`].filter(Boolean).join(", ")],
   ];
@@ -222,6 +258,8 @@ async function start() {
     find("#loading-text").textContent = `The model could not be loaded. ${(error as Error).message}`;
     return;
   }
+  const classifier = await ready;
+  ownClasses = new OwnClasses(file => inTurn(() => lessonFrom(file, classifier)), settings.files["model.onnx"].sha256);
   loading.hidden = true;
   document.body.classList.add("ready");
   performance.mark("ready");

@@ -11,6 +11,9 @@ export interface Bundle {
   versions?: Record<string, string>;
   metrics?: Record<string, unknown>;
   created?: string;
+  data?: string;
+  licence?: string;
+  limits?: string;
 }
 
 export interface Settings {
@@ -23,6 +26,7 @@ export interface Answer {
   classes: { label: string; probability: number }[]; // Most likely first
   score: number | null; // How far the picture is from the training data
   unlike: boolean;
+  features: Float32Array; // What the network's body makes of the picture, for a head of the visitor's own
 }
 
 export type Progress = (done: number, total: number) => void;
@@ -103,6 +107,7 @@ export class Classifier {
     const probabilities = output.probabilities.data;
     const classes = vocab.map((label, i) => ({ label, probability: probabilities[i] })).sort((a, b) => b.probability - a.probability);
     const score = domain && domainScore(output.features.data, domain);
-    return { classes, score, unlike: domain !== null && score !== null && score > domain.threshold };
+    const features = Float32Array.from((output.body ?? output.features).data); // Older bundles have only the features before the last layer
+    return { classes, score, unlike: domain !== null && score !== null && score > domain.threshold, features };
   }
 }
