@@ -13,11 +13,11 @@ def votes(
     maps:Tensor,    # Of one photograph, shape (channels, rows, columns)
     weights:Tensor, # Of a linear model on their means, shape (kinds, channels)
 ) -> Tensor: # Shape (kinds, rows, columns)
-    "How each place votes for each kind; the mean over the places is the kind's score without its bias (Zhou and others 2016)"
+    "How each place votes for each kind; their mean is the kind's score without its bias (Zhou and others 2016)"
     import torch
     if maps.ndim != 3 or weights.ndim != 2 or weights.shape[1] != maps.shape[0]:
-        raise ValueError(f"maps must be (channels, rows, columns) and weights (kinds, channels), got {tuple(maps.shape)} and "
-                         f"{tuple(weights.shape)}")
+        raise ValueError(f"maps must be (channels, rows, columns) and weights (kinds, channels), "
+                         f"got {tuple(maps.shape)} and {tuple(weights.shape)}")
     return torch.einsum("chw,kc->khw", maps, weights)
 
 # %% ../../nbs/dives/05_where_it_looks.ipynb #cam-gradcam
@@ -27,7 +27,7 @@ def grad_cam(
     x:Tensor,    # One picture, shape (1, 3, height, width)
     kind:int,    # Which output to explain
 ) -> Tensor: # Shape (rows, columns)
-    "Which places raise an output: maps weighted by the mean of their gradient (Selvaraju and others 2017, without their ReLU)"
+    "Which places raise an output: maps times the mean of their gradient (Selvaraju and others 2017, without ReLU)"
     import torch
     kept = []
     hook = layer.register_forward_hook(lambda module, inputs, output: kept.append(output))
