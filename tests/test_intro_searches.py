@@ -108,7 +108,8 @@ def lesson_cells(*live, own=True):
     The learner searches for two other things and, with `own`, trains on what was found."""
     cells = {cell.id: cell for cell in nbformat.read(ROOT/"nbs"/"01_intro.ipynb", as_version=4).cells}
     names = list(cells)[:list(cells).index("train") + 1]
-    sources = {name: cells[name].source for name in names if is_run(cells[name]) or name in live}
+    sources = {name: cells[name].source.replace("#| eval: false\n", "") for name in names
+               if is_run(cells[name]) or name in live}
     if "search" in live:
         sources["search"] = changed(sources["search"], '("bird", "forest")', str(tuple(SEARCHES)), "sleep(3)",
                                     "sleep(0.01)")
@@ -216,7 +217,7 @@ def by_hand(server, tmp_path_factory):
     for term in BY_HAND: server.say(f"{term}/half.jpg".replace(" ", "-"), (200, {}, photo(term, 99)[:2000]))
     answer(server, (200, {}, half), REFUSED, REFUSED)
     cells = {cell.id: cell.source for cell in nbformat.read(ROOT/"nbs"/"01_intro.ipynb", as_version=4).cells}
-    today, tomorrow = cells["your-own"].split("from fastai.vision.all import *\n")
+    today, tomorrow = cells["your-own"].replace("#| eval: false\n", "").split("from fastai.vision.all import *\n")
     assert "load_learner" in tomorrow
     today = changed(today, "Resize(192)", "Resize(64)")
     sources = with_redirection(lesson_cells("search"), server)

@@ -26,7 +26,7 @@ def contents(root):
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-# Spoiling, numbering, keeping aside, swapping
+# Breaking, numbering, swapping
 
 def readable(file):
     try: Image.open(file).load()
@@ -34,29 +34,14 @@ def readable(file):
     return True
 
 
-@pytest.mark.parametrize("count", [0, 1, 7, 10])
-def test_as_many_pictures_are_spoiled_as_asked_for_and_no_other(photos, count):
-    before = contents(photos)
-    broken = spoil.break_files(photos/"teddy", count)
-    changed = [name for name, content in contents(photos).items() if content != before[name]]
-    assert len(changed) == count and {f"teddy/{name}" for name in broken} == set(changed)
-    assert [name for name in changed if readable(photos/name)] == []
-    left = {"ends half way": lambda whole: whole[:len(whole)//2], "empty": lambda whole: b"",
-            "a page of text": lambda whole: b"<html>Too many requests</html>"}
-    for name, fault in broken.items(): assert (photos/"teddy"/name).read_bytes() == left[fault](before[f"teddy/{name}"])
-    assert len(set(broken.values())) == min(count, 3)
-
-
-def test_the_same_pictures_are_spoiled_for_the_same_seed(tmp_path):
-    roots = [write_photos(tmp_path/name)/"black" for name in "abc"]
-    first, again, other = (spoil.break_files(root, 4, seed) for root, seed in zip(roots, (1, 1, 2), strict=True))
-    assert first == again != other
-
-
-def test_more_than_there_are_cannot_be_spoiled(photos):
-    before = contents(photos)
-    with pytest.raises(ValueError, match="[Ll]arger"): spoil.break_files(photos/"black", 11)
-    assert contents(photos) == before
+@pytest.mark.parametrize("number, fault, left", [
+    (0, "ends half way", lambda whole: whole[:len(whole)//2]),
+    (1, "a page of text", lambda _: b"<html>Too many requests</html>"),
+    (2, "empty", lambda _: b""), (3, "ends half way", lambda whole: whole[:len(whole)//2])])
+def test_a_broken_file_is_what_its_fault_says_and_no_other_is_touched(photos, number, fault, left):
+    before, file = contents(photos), photos/"teddy"/"3.png"
+    assert spoil.break_one(file, number) == fault and not readable(file)
+    assert contents(photos) == before | {"teddy/3.png": left(before["teddy/3.png"])}
 
 
 def test_numbers_make_names_unique_and_lose_nothing(photos):
@@ -70,26 +55,6 @@ def test_numbers_make_names_unique_and_lose_nothing(photos):
     assert [kind for name, kind in kinds.items() if name.endswith(".JPG")] == ["black"]
     assert spoil.number_files(photos) != kinds, "numbered again it is another order, and still whole"
     assert sorted(contents(photos).values()) == sorted(before.values())
-
-
-@pytest.mark.parametrize("share, each", [(0., 0), (0.2, 2), (0.25, 2), (0.31, 3), (1., 10)])
-def test_the_same_share_of_every_class_is_kept_aside(photos, tmp_path, share, each):
-    before = contents(photos)
-    moved = spoil.set_aside(photos, tmp_path/"aside", share=share)
-    assert Counter(file.parent.name for file in moved) == Counter({kind: each for kind in COLOURS if each})
-    assert all(file.is_file() for file in moved)
-    together = contents(photos) | (contents(tmp_path/"aside") if each else {})
-    assert together == before and len(contents(photos)) == 30 - 3*each
-
-
-def test_other_files_and_the_seed_decide_nothing_else(tmp_path):
-    roots = [write_photos(tmp_path/name) for name in "abc"]
-    (roots[0]/"readme.txt").write_text("no picture")
-    names = []
-    for root, seed in zip(roots, (1, 1, 2), strict=True):
-        spoil.set_aside(root, tmp_path/f"aside {root.name}", seed=seed)
-        names.append(set(contents(tmp_path/f"aside {root.name}")))
-    assert names[0] == names[1] != names[2] and (roots[0]/"readme.txt").is_file()
 
 
 @pytest.mark.parametrize("share, count", [(0., 0), (0.1, 3), (0.5, 15), (1., 30)])
