@@ -93,9 +93,12 @@ def note(dest, url, file, really=download.add_to_index):
 download.add_to_index = note
 '''
 
-STATE = '''label, _, probabilities = own_learn.predict(own_dls.valid_ds.items[0])
-{"classes": list(own_dls.vocab), "files": sorted(map(str, [*own_dls.train_ds.items, *own_dls.valid_ds.items])),
- "error": float(own_learn.validate()[1]), "label": label, "sure": float(probabilities.max())}'''
+STATE = '''with own_learn.no_bar():
+    label, _, probabilities = own_learn.predict(own_dls.valid_ds.items[0])
+    error = own_learn.validate()[1]
+{"classes": list(own_dls.vocab), "files": sorted(str(Path(file).resolve())
+                                                        for file in [*own_dls.train_ds.items, *own_dls.valid_ds.items]),
+ "error": float(error), "label": label, "sure": float(probabilities.max())}'''
 
 TOMORROW = '''import subprocess
 again = "from fastai.vision.all import *; print(load_learner('my_photos/my_model.pkl').predict('my_photos/new.jpg')[0])"
@@ -172,9 +175,10 @@ class Walk:
         return error
 
     def errors(self):
-        "Errors and complaints of all cells; a bar, which shows itself where work takes more than a second, is none"
+        "Errors and complaints of all cells, but for bars and for what fastai says whenever a pickle is loaded"
         outputs = [output for cell in self.cells.values() for output in cell.outputs
-                   if output.output_type == "error" or output.get("name") == "stderr"]
+                   if output.output_type == "error"
+                   or output.get("name") == "stderr" and "load_learner` uses Python's" not in output.text]
         return [said for output in outputs if (said := output.get("ename") or BAR.sub("", output.text).strip())]
 
 
@@ -259,7 +263,7 @@ def test_each_reaches_a_trained_classifier(request, name, classes, count):
 def test_each_knows_which_photographs_are_used(request, name, ready):
     learner = request.getfixturevalue(name)
     own = (learner.folder/"my_photos").resolve()
-    assert {own in Path(file).resolve().parents for file in learner.state["files"]} == {not ready}
+    assert {own in Path(file).parents for file in learner.state["files"]} == {not ready}
 
 
 # The one who searches by hand
@@ -272,7 +276,7 @@ def test_the_bare_search_asks_each_thing_once_and_keeps_what_can_be_read(by_hand
 
 def test_the_ten_lines_train_and_are_there_tomorrow(by_hand):
     assert "'street'" in by_hand.said("tomorrow") or "'teddy'" in by_hand.said("tomorrow")
-    assert by_hand.said("fresh").strip() in SEARCHES
+    assert by_hand.said("fresh").split()[-1] in SEARCHES # the bar comes before it
 
 
 def counts(paths): return {name: paths.count(name) for name in ("ddgs", "openverse", "commons")}

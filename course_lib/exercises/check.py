@@ -192,19 +192,19 @@ class Progress:
     def title(self):
         passed = sum(row["state"] == "passed" for row in self.rows)
         return f"{self.lesson}: {passed} of {len(self.rows)} exercises passed"
-    def cells(self) -> list[tuple]: # (mark, name, row, prompt, state) of each exercise
+    def cells(self) -> list[tuple]: # (mark, name, prompt, state) of each exercise
         "The table's text"
         marks = {"passed": "✓", "tried": "✗", "not yet": "…"}
-        return [(marks[r["state"]], r["name"], r["row"], r["prompt"], state_words(r)) for r in self.rows]
+        return [(marks[r["state"]], r["name"], r["prompt"], state_words(r)) for r in self.rows]
 
     def __repr__(self):
         width = max((len(row["name"]) for row in self.rows), default=0)
-        lines = [f"{mark} {name:{width}}  {row:4} {state}" for mark, name, row, _, state in self.cells()]
+        lines = [f"{mark} {name:{width}}  {state}" for mark, name, _, state in self.cells()]
         return "\n".join([self.title, *lines])
     def _repr_html_(self):
         lines = ["".join(f"<td>{code_to_html(cell)}</td>" for cell in cells) for cells in self.cells()]
         body = "".join(f"<tr>{line}</tr>" for line in lines)
-        head = "".join(f"<th>{name}</th>" for name in ("", "exercise", "row", "asks for", "state"))
+        head = "".join(f"<th>{name}</th>" for name in ("", "exercise", "asks for", "state"))
         return (f'<table class="course-progress"><caption>{escape(self.title)}</caption>'
                 f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 

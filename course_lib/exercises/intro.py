@@ -16,6 +16,7 @@ import torch
 
 from .check import Checks
 from .splits import (early_stop, item_numbers, planted_copies, split_fault, wrong_stops)
+from .trained import chance_learner, losses_of, people_rows, table_fault
 from .trial import value_text
 
 # %% ../../nbs/solutions/01_intro.ipynb #checks
@@ -73,50 +74,19 @@ def _label_from_name(trial):
             "The breed lost its upper-case letters.": (kind, breed.lower())})
     for name in _NO_PETS: trial.complains(name, about=name, called="the file", why="this is no picture of a pet")
 
-# %% ../../nbs/solutions/01_intro.ipynb #people-rows
-def _people_rows(
-    n:int, # How many
-) -> pd.DataFrame: # Columns age, hours, job, answer; one number in twenty is missing
-    "Invented people; who is older, works longer and has the right job answers 'yes'"
-    rows = pd.DataFrame({"age": torch.normal(40., 12., (n,)), "hours": torch.normal(38., 8., (n,)),
-                         "job": np.array(["cook", "clerk", "nurse"])[torch.randint(3, (n,)).numpy()]})
-    score = (rows["age"] - 40)/12 + (rows["hours"] - 38)/8 + rows["job"].map({"cook": -1., "clerk": 0., "nurse": 1.})
-    rows["answer"] = np.where(score > 0, "yes", "no")
-    for name in ("age", "hours"): rows.loc[torch.rand(n).numpy() < 0.05, name] = float("nan")
-    return rows
-
 # %% ../../nbs/solutions/01_intro.ipynb #check-train_table
-@check.add("train_table(table)", "I7", "A tabular learner, trained to predict the column `answer` from the other three",
+@check.add("train_table(table)", "I7",
+           "A tabular learner, trained to predict the column `answer` from the other three",
            section="More than pictures", changes=True,
            hints=("The lesson's cell for the census has every part. Which columns are words here, and how many epochs "
                   "does a table of 300 rows take?",),
-           takeaway="A small table takes many epochs and hardly any time. Look at a first model within a minute.")
+           takeaway="A small table takes many epochs and hardly any time. See a first model within a minute.")
 def _train_table(trial):
-    table, fresh = _people_rows(300), _people_rows(200)
-    learn = trial(table.copy())
-    trial.last_call, dls = "train_table(table)", getattr(learn, "dls", None)
-    if dls is None or not hasattr(learn, "get_preds"):
-        trial.refuse(f"wanted a trained learner, got `{value_text(learn)}`.")
-    words, numbers = list(dls.cat_names), list(dls.cont_names)
-    if "answer" in words + numbers:
-        trial.refuse("the answer is among the columns that it learns from, and of new rows nobody knows it.")
-    unused = [name for name in ("age", "hours", "job") if name not in words + numbers]
-    if unused: trial.refuse(f"`{unused[0]}` plays no part.")
-    aside = len(dls.valid_ds)
-    if not 40 <= aside <= 80:
-        trial.refuse(f"{aside} of 300 rows were put aside for judging, and a fifth was asked for.")
-    with learn.no_bar(): preds = trial.run(lambda: learn.get_preds(dl=dls.test_dl(fresh.drop(columns="answer"))))[0]
-    if preds.shape[1:] != (2,):
-        trial.refuse("one number comes out for each row: the answer was taken for a quantity, and it is one of two "
-                     "kinds.")
-    if preds.isnan().any():
-        trial.refuse("its predictions are no numbers (`nan`). What became of the gaps in the table?")
-    said = [dls.vocab[n] for n in preds.argmax(1).tolist()]
-    right, lazy = (said == fresh["answer"]).mean(), fresh["answer"].value_counts(normalize=True).max()
-    if right >= 0.85: return
-    why = ("It was hardly trained: more epochs, or a higher learning rate." if right > lazy + 0.05 else
-           "Always giving the more frequent answer would do nearly as well. Was it trained?")
-    trial.refuse(f"it is right for {right:.0%} of new people, and should be for 85 %. {why}")
+    table = people_rows(300)
+    learn = trial(table)
+    trial.last_call = "train_table(table)"
+    if not hasattr(learn, "get_preds"): trial.refuse(f"wanted a trained learner, got `{value_text(learn)}`.")
+    if fault := trial.run(table_fault, learn, people_rows(200)): trial.refuse(fault)
 
 # %% ../../nbs/solutions/01_intro.ipynb #check-into_range
 @check.add("into_range(acts, low, high)", "I8",
@@ -252,43 +222,20 @@ def _gain_by_group(trial):
         rule = f"Those are the gains of {', '.join(keys)}, in this order."
         trial.same(torch.tensor(values, dtype=torch.float64), right, rule, wrong)
 
-# %% ../../nbs/solutions/01_intro.ipynb #chance-learner
-def _chance_learner(): # fastai `Learner`
-    "A small network, 32 rows of ten numbers with labels from a coin to learn from, and 32 others to judge by"
-    from fastai.basics import CrossEntropyLossFlat, DataLoader, DataLoaders, Learner, accuracy
-    from torch import nn
-    def loader(shuffle):
-        rows = list(zip(torch.randn(32, 10), torch.randint(2, (32,)), strict=True))
-        return DataLoader(rows, bs=16, shuffle=shuffle)
-    net = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 2))
-    return Learner(DataLoaders(loader(True), loader(False)), net, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
-
-def _losses(
-    learn, # As above
-) -> list: # Loss on the training rows, on the others; then the share of right answers on both
-    "What a learner is worth on the rows that it learns from and on the others"
-    parts = [tuple(map(torch.stack, zip(*dl.dataset, strict=True))) for dl in learn.dls]
-    net = learn.model.eval().cpu()
-    with torch.no_grad(): scores = [net(x).log_softmax(1) for x, _ in parts]
-    return ([-score.gather(1, y[:, None]).mean().item() for score, (_, y) in zip(scores, parts, strict=True)]
-            + [(score.argmax(1) == y).float().mean().item() for score, (_, y) in zip(scores, parts, strict=True)])
-
 # %% ../../nbs/solutions/01_intro.ipynb #check-by_heart
 @check.add("by_heart(learn)", "I16",
            "Train until the training loss is below 0.1; return the losses at the end on the training and on the "
            "validation set",
            section="Overfitting, seen", changes=True,
-           hints=("`learn.fit(epochs, lr)` trains. How many steps are there in an epoch of 32 rows, and how many did "
-                  "the lesson's models take?",),
-           takeaway="A model that cannot learn a handful of examples by heart has a mistake in it. It is the first "
-                    "test of any new network.")
+           hints=("`learn.fit(epochs, lr)` trains. How many steps are there in an epoch of 32 rows?",),
+           takeaway="A network that cannot learn a handful of examples by heart has a mistake in it.")
 def _by_heart(trial):
-    learn = _chance_learner()
-    first, first_others, *_ = _losses(learn)
+    learn = chance_learner()
+    first, first_others, *_ = losses_of(learn)
     got = trial(learn)
     trial.last_call = "by_heart(learn)"
     train, valid = trial.pair(got, "two numbers, the loss on the training set and the loss on the validation set")
-    known, others, right, right_others = _losses(learn)
+    known, others, right, right_others = losses_of(learn)
     if not known < 0.1:
         why = ("It has hardly fallen: the steps were too few or too small." if 0.8*first < known < 1.2*first else
                "It fell, and more epochs or larger steps would bring it down." if known < first else

@@ -35,8 +35,8 @@ def answer_sheet(
     if preds.ndim != 2:
         raise CourseError(f"A sheet shows one answer for each picture, and this model gives {tuple(preds.shape[1:])}.")
     answers = preds.argmax(1)
-    figure, axes = plt.subplots(rows, 6, figsize=(9, 1.5*rows), gridspec_kw=dict(wspace=0.03, hspace=0.03),
-                                squeeze=False)
+    figure, axes = plt.subplots(rows, 6, figsize=(9, 1.5*rows), squeeze=False,
+                                gridspec_kw=dict(wspace=0.03, hspace=0.03))
     figure.subplots_adjust(0, 0, 1, 1)
     for ax in axes.flat: ax.axis("off")
     for ax, n in zip(axes.flat, choose((answers == targs).tolist(), rows), strict=False):
