@@ -1,4 +1,5 @@
 "Lesson 5 and its dives: names without a label, norms that stay, votes of places, and what the last full run found"
+import importlib
 import statistics
 
 import numpy as np
@@ -16,7 +17,8 @@ BREED = r"(.+)_\d+\.jpg$"
 
 # Labels
 
-@pytest.mark.parametrize("name", ["my cat.jpg", "Thumbs.db", "_7.jpg", "beagle_.jpg", "beagle_7.png", "beagle_7.jpg.part",
+@pytest.mark.parametrize("name",
+                         ["my cat.jpg", "Thumbs.db", "_7.jpg", "beagle_.jpg", "beagle_7.png", "beagle_7.jpg.part",
                                   "beagle7.jpg", ""])
 def test_names_without_a_label_are_listed(name): assert unmatched(["beagle_1.jpg", name], BREED) == [name]
 
@@ -35,10 +37,11 @@ def test_a_pattern_without_a_group_is_refused():
 def drawn(tmp_path_factory):
     "Loaders of the drawn pets"
     from fastai.vision.all import ImageDataLoaders, Resize, get_image_files
-    from course_lib.data import standin_photos as _
+    importlib.import_module("course_lib.data.standin_photos") # knows how to draw them
     from course_lib.data.standins import build_standin
     path = build_standin("pets", tmp_path_factory.mktemp("pets"))/"images"
-    return ImageDataLoaders.from_name_re(path, sorted(get_image_files(path)), BREED, item_tfms=Resize(64), bs=16, seed=42,
+    return ImageDataLoaders.from_name_re(path, sorted(get_image_files(path)), BREED, item_tfms=Resize(64), bs=16,
+                                         seed=42,
                                          num_workers=0)
 
 
@@ -47,7 +50,8 @@ def learner(dls, pretrained=True, cbs=None, seed=42):
     from course_lib.base.env import seed_everything
     from course_lib.data.weights import pretrained as network
     seed_everything(seed)
-    return vision_learner(dls, network("tf_efficientnet_lite0"), metrics=error_rate, pretrained=pretrained, train_bn=False,
+    return vision_learner(dls, network("tf_efficientnet_lite0"), metrics=error_rate, pretrained=pretrained,
+                          train_bn=False,
                           cbs=cbs, normalize=True)
 
 
@@ -85,7 +89,8 @@ def test_votes_add_up_to_the_score():
     torch.testing.assert_close(grid.mean((1, 2)), weights @ maps.mean((1, 2)))
 
 
-@pytest.mark.parametrize("maps, weights", [((3, 4), (5, 3)), ((6, 3, 4), (5, 7)), ((6, 3, 4), (6,)), ((1, 6, 3, 4), (5, 6))])
+@pytest.mark.parametrize("maps, weights",
+                         [((3, 4), (5, 3)), ((6, 3, 4), (5, 7)), ((6, 3, 4), (6,)), ((1, 6, 3, 4), (5, 6))])
 def test_votes_of_other_shapes_are_refused(maps, weights):
     with pytest.raises(ValueError, match="maps must be"): votes(torch.zeros(maps), torch.zeros(weights))
 
@@ -102,7 +107,8 @@ def test_grad_cam_of_a_linear_head_is_its_votes_and_leaves_no_hook():
 
 def test_grad_cam_leaves_no_hook_after_an_error():
     body = nn.Conv2d(3, 6, 3)
-    with pytest.raises(IndexError): grad_cam(nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()), body, torch.randn(1, 3, 8, 8), 9)
+    with pytest.raises(IndexError):
+        grad_cam(nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()), body, torch.randn(1, 3, 8, 8), 9)
     assert not body._forward_hooks
 
 
