@@ -2,12 +2,14 @@
 import importlib
 import statistics
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from course_lib.base.env import CourseError
 from course_lib.dives.where_it_looks import grad_cam, votes
+from course_lib.lesson.results import load_run
 from course_lib.pets import HoldNorms, unmatched
 
 BREED = r"(.+)_\d+\.jpg$"
@@ -108,3 +110,27 @@ def test_grad_cam_leaves_no_hook_after_an_error():
     with pytest.raises(IndexError):
         grad_cam(nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()), body, torch.randn(1, 3, 8, 8), 9)
     assert not body._forward_hooks
+
+
+# The last full runs
+
+def figure(run, row, what, setting=""):
+    [found] = [m for m in run.measured if m.row == row and m.what.startswith(what) and m.setting.startswith(setting)]
+    return found
+
+
+@pytest.mark.parametrize("row, what, most", [("P15", "37 breeds, linear", 0.11), ("P8", "37 breeds, one split", 0.25),
+                                             ("P15", "37 breeds, fine-tuned", 0.25)])
+def test_errors_of_the_last_full_run(row, what, most):
+    found = figure(load_run("05_pets"), row, what)
+    assert found.metric == "error_rate" and found.value <= most
+
+
+def test_the_worked_example_is_the_published_one():
+    assert figure(load_run("05_pets"), "P4", "softmax").value == pytest.approx(0.602469, abs=1e-5)
+
+
+def test_hiding_the_strongest_place_costs_more_than_hiding_any():
+    run = load_run("dives/05_where_it_looks")
+    strongest, anywhere = (figure(run, "P13", f"confidence left, {place}") for place in ("strongest", "random"))
+    assert strongest.value < anywhere.value - 0.02 and np.isfinite(anywhere.value)
