@@ -45,8 +45,10 @@ def test_a_damaged_receipt_gets_words_and_can_be_removed(here, content):
     assert get_data("adult_sample").is_dir() and verify_data("adult_sample").ok and here_now() == "mirror"
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b""), gzip.compress(b"0  adult.csv\n"), b"no gzip", None,
-                                     gzip.compress(b"x"*1000)[:-9]])
+LISTS = {"empty": b"", "nothing packed": gzip.compress(b""), "another": gzip.compress(b"0  adult.csv\n"),
+         "no gzip": b"no gzip", "gone": None, "cut off": gzip.compress(b"x"*1000)[:-9]}
+
+@pytest.mark.parametrize("content", LISTS.values(), ids=LISTS)
 def test_a_list_that_is_not_the_one_of_the_receipt(here, content):
     listing = receipt_paths("adult_sample")[1]
     if content is None: listing.unlink()

@@ -309,7 +309,8 @@ def commands_for_tests(
     return {"lint": [sys.executable, "-m", "ruff", "check"],
             "notebooks": [shutil.which("nbdev-test", path=programs), "nbs", "--n-workers", str(workers),
                           *([] if with_dives else ["--skip-folder-re", "^dives$"])],
-            "package": [sys.executable, "-m", "pytest", "-n", str(workers), "--dist", "loadfile"],
+            "package": [sys.executable, "-m", "pytest", "-n", str(workers), "--dist", "loadfile",
+                        "--no-loadscope-reorder"], # by name: the files with most tests are not the slowest
             "sync": [*course, "sync", "--check"]}
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #be77fe4a
