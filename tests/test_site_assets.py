@@ -202,13 +202,15 @@ def test_a_breed_is_named_and_its_places_differ_with_the_depth(looking):
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.15 < 0.5 < errors[0]
 
 
-VOTES = """Promise.all(["model", "picture", "resize"].map(name => import(`./${name}.js`))).then(async ([model, picture, resize]) => {
+VOTES = """(async () => {
+    const [model, picture, resize] = await Promise.all(
+        ["model", "picture", "resize"].map(name => import(`./${name}.js`)));
     const settings = JSON.parse(document.querySelector("#settings").textContent);
     const classifier = await model.Classifier.load(settings, () => {}), { preprocess } = classifier.bundle;
-    const file = await (await fetch("NAME")).blob(), rgb = resize.resizePicture(await picture.decode(file, preprocess), preprocess);
-    const { votes, classes } = await classifier.classify(rgb);
-    return { label: classes[0].label, votes: votes.map(({ depth, rows, columns, values }) => ({ depth, rows, columns, values: [...values] })) };
-})"""
+    const decoded = await picture.decode(await (await fetch("NAME")).blob(), preprocess);
+    const { votes, classes } = await classifier.classify(resize.resizePicture(decoded, preprocess));
+    return { label: classes[0].label, votes: votes.map(each => ({ ...each, values: [...each.values] })) };
+})()"""
 
 
 @pytest.fixture(scope="module")

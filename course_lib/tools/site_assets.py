@@ -198,7 +198,7 @@ def train_looks(
         pixels = (torch.tensor(predictor.pixels(file)).permute(2, 0, 1)[None]/255 for file in files)
         means = [[values.mean((2, 3))[0].numpy() for values in maps_at_depths(model, (x - 0.5)/0.5)] for x in pixels]
     heads = []
-    for features in map(np.stack, zip(*means)):
+    for features in map(np.stack, zip(*means, strict=True)):
         head, scale = fit_head(features/features.std(), labels), features.std()
         heads.append({"weights": head["weights"]/scale, "bias": head["bias"], "error": head["error"]})
     return heads
