@@ -163,7 +163,7 @@ def maps_at_depths(
 def looking_model(
     heads:list[dict], # Of each depth 'weights', shape (classes, channels), and 'bias'
 ) -> bytes: # Network as ONNX, for pictures of 224 x 224 pixels
-    "The house network with linear heads: probabilities and features out, and the votes of places for each class at each depth"
+    "The house network with linear heads: probabilities, features, and the votes of places at each depth"
     import timm, torch
     from course_lib.apps.onnx_export import to_onnx
     class Looking(torch.nn.Module):
