@@ -2,6 +2,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from browser import served, start_browser
 from small_runtime import pretend_runtime
@@ -11,7 +12,8 @@ from course_lib.apps.parts import colour_bundle
 from course_lib.apps.web_app import from_network, from_npm, runtime_home
 from course_lib.base.env import CourseError, asset, checkout
 from course_lib.tools import site_assets as module
-from course_lib.tools.site_assets import CAT_OR_DOG, place_for, read_head, site_assets
+from course_lib.tools.site_assets import (CAT_OR_DOG, WHERE_IT_LOOKS, looks_bundle, maps_at_depths,
+                                          place_for, read_head, read_looks, save_looks, site_assets)
 
 ROOT = checkout()
 
@@ -25,15 +27,16 @@ def colours(dest, head, **facts):
 
 def test_the_page_of_the_app_is_there_and_what_its_owner_needs_is_not(tmp_path, monkeypatch):
     runtime = pretend_runtime(tmp_path/"runtime", monkeypatch)
-    monkeypatch.setattr(module, "head_bundle", colours)
+    for name in ("head_bundle", "looks_bundle"): monkeypatch.setattr(module, name, colours)
     for _ in range(2): site_assets(tmp_path/"assets", runtime)
     files = [file for file in (tmp_path/"assets").rglob("*") if file.is_file()]
     names = {file.relative_to(tmp_path/"assets").as_posix() for file in files}
     needed = ("index.html", "sw.js", "model.onnx", "examples/4.jpg")
-    assert {"alive.js", *(f"cat_or_dog/{name}" for name in needed)} <= names
+    assert {"alive.js", *(f"{app}/{name}" for app in ("cat_or_dog", "where_it_looks") for name in needed)} <= names
     assert not [name for name in names if name.endswith((".py", ".md", ".ts", ".yml"))]
     known = re.match(r"const ALIVE = (.*);\n", (tmp_path/"assets"/"alive.js").read_text(encoding="utf-8"))[1]
-    assert json.loads(known) == {"cat_or_dog": {"title": CAT_OR_DOG["title"], "megabytes": 1}}
+    assert json.loads(known) == {app: {"title": facts["title"], "megabytes": 1} for app, facts in
+                                 (("cat_or_dog", CAT_OR_DOG), ("where_it_looks", WHERE_IT_LOOKS))}
 
 
 def test_an_installed_package_has_no_site(monkeypatch):
@@ -42,7 +45,7 @@ def test_an_installed_package_has_no_site(monkeypatch):
 
 
 def test_what_is_committed_is_small_and_what_is_built_is_not_committed():
-    assert sum(file.stat().st_size for file in asset("alive").iterdir()) < 150_000
+    assert sum(file.stat().st_size for file in asset("alive").iterdir()) < 300_000
     assert "/nbs/assets/" in (ROOT/".gitignore").read_text(encoding="utf-8").split()
     workflow = (ROOT/".github"/"workflows"/"site.yml").read_text(encoding="utf-8")
     assert re.search(r"run: course site-assets\n.*run: nbdev-docs", workflow)
@@ -94,7 +97,7 @@ def site(tmp_path_factory):
             pytest.skip("neither the delivery network nor npm could give ONNX Runtime Web")
     folder = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "head_bundle", colours)
+        for name in ("head_bundle", "looks_bundle"): patch.setattr(module, name, colours)
         site_assets(folder/"assets")
     exported(folder)
     return folder
@@ -156,3 +159,101 @@ def test_a_page_without_the_app_says_how_to_make_it(app, with_files, site, brows
         assert "This copy of the page has none: how to make it" in page.evaluate(WORDS)
         assert page.evaluate("document.querySelectorAll('.alive button').length") == 0
         page.close()
+
+
+# Where it looks: the votes of places
+
+@pytest.fixture(scope="module")
+def looking(tmp_path_factory):
+    "The bundle of the site, with its real network and heads"
+    heads, vocab = read_looks()
+    return looks_bundle(tmp_path_factory.mktemp("looks")/"bundle", heads, vocab=vocab, **WHERE_IT_LOOKS)
+
+
+def votes_of_torch(file, predictor):
+    "Votes at each depth with full weights, computed by PyTorch: an array of shape (classes, rows, columns) for each"
+    import timm, torch
+    model = timm.create_model(module.house_network(), pretrained=True).eval()
+    pixels = torch.tensor(predictor.pixels(file)).permute(2, 0, 1)[None]/255
+    with torch.no_grad(): maps = maps_at_depths(model, (pixels - 0.5)/0.5)
+    return [np.einsum("chw,kc->khw", found[0].numpy(), head["weights"]) + head["bias"][:, None, None]
+            for found, head in zip(maps, read_looks()[0], strict=True)]
+
+
+def test_kept_heads_come_back(tmp_path):
+    rng = np.random.default_rng(0)
+    heads = [{"weights": rng.normal(size=(n, 3)).T, # as scikit-learn gives them: column by column
+               "bias": rng.normal(size=3), "error": 0.25} for n in (4, 5, 6, 7)]
+    save_looks(heads, ["a", "b", "ü"], tmp_path/"heads.safetensors")
+    found, vocab = read_looks(tmp_path/"heads.safetensors")
+    assert vocab == ["a", "b", "ü"] and [head["error"][0] for head in found] == [0.25]*4
+    for head, wanted in zip(found, heads, strict=True):
+        assert np.allclose(head["weights"], wanted["weights"], atol=2e-3) and np.allclose(head["bias"], wanted["bias"])
+
+
+def test_a_breed_is_named_and_its_places_differ_with_the_depth(looking):
+    from course_lib.apps.predictor import load_bundle
+    predictor = load_bundle(looking)
+    found = {file.stem.rsplit("_", 1)[0].replace("_", " "): predictor.predict(file).label
+             for file in asset("alive").glob("*.jpg")}
+    wrong = {name: label for name, label in found.items() if name != label} # None of the four was in the fit
+    assert len(found) == 4 and wrong in ({}, {"Ragdoll": "Birman"}), "these two look alike to people, too"
+    errors = [value for name, value in predictor.facts["metrics"].items() if name.startswith("error rate")]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.15 < 0.5 < errors[0]
+
+
+VOTES = """(async () => {
+    const [model, picture, resize] = await Promise.all(
+        ["model", "picture", "resize"].map(name => import(`./${name}.js`)));
+    const settings = JSON.parse(document.querySelector("#settings").textContent);
+    const classifier = await model.Classifier.load(settings, () => {}), { preprocess } = classifier.bundle;
+    const decoded = await picture.decode(await (await fetch("NAME")).blob(), preprocess);
+    const { votes, classes } = await classifier.classify(resize.resizePicture(decoded, preprocess));
+    return { label: classes[0].label, votes: votes.map(each => ({ ...each, values: [...each.values] })) };
+})()"""
+
+
+@pytest.fixture(scope="module")
+def app_that_looks(looking, tmp_path_factory):
+    from course_lib.apps.web_app import make_web_app
+    if not runtime_home().is_dir(): pytest.skip("ONNX Runtime Web is not at hand")
+    return make_web_app(looking, tmp_path_factory.mktemp("app")/"app", examples=sorted(asset("alive").glob("*.jpg")))
+
+
+def test_the_map_in_the_browser_is_that_of_pytorch(app_that_looks, looking, browser):
+    from course_lib.apps.predictor import load_bundle
+    vocab, example = read_looks()[1], sorted(asset("alive").glob("*.jpg"))[0]
+    wanted = votes_of_torch(example, load_bundle(looking))
+    with served(app_that_looks) as url:
+        page = browser.page(url)
+        page.wait_for("document.body.classList.contains('ready')")
+        found = page.evaluate(VOTES.replace("NAME", "examples/1.jpg"))
+        kind = vocab.index(found["label"])
+        assert [each["depth"] for each in found["votes"]] == WHERE_IT_LOOKS["depths"]
+        for each, votes in zip(found["votes"], wanted, strict=True):
+            grid = np.array(each["values"]).reshape(len(vocab), each["rows"], each["columns"])
+            assert grid.shape == votes.shape
+            assert np.corrcoef(grid[kind].ravel(), votes[kind].ravel())[0, 1] > 0.99 # its weights have 8 bits
+        page.evaluate("document.querySelector('#examples button').click()")
+        page.wait_for("!!document.querySelector('.look canvas')")
+        words = page.evaluate("document.querySelector('.look canvas').getAttribute('aria-label')")
+        row, column = (at + 1 for at in divmod(int(grid[kind].argmax()), 7)) # of the last depth
+        assert wanted[-1][kind][row - 1, column - 1] > np.quantile(wanted[-1][kind], 0.95)
+        assert words == f"Votes for {found['label']}: the strongest are in row {row} of 7, column {column} of 7"
+        assert brightest(page) == (row - 1, column - 1)
+        page.evaluate("document.querySelector('.look .depth').selectedIndex = 0")
+        page.evaluate("document.querySelector('.look .depth').dispatchEvent(new Event('change', { bubbles: true }))")
+        said = vocab[int(wanted[0].mean((1, 2)).argmax())]
+        assert "of 28" in page.evaluate("document.querySelector('.look canvas').getAttribute('aria-label')")
+        assert said in page.evaluate("document.querySelector('.look .said').textContent")
+        assert page.errors == []
+        page.close()
+
+
+def brightest(page):
+    "Row and column, of 7, whose middle is yellowest on the canvas once the photograph is taken away"
+    seen, photo = (np.array(page.evaluate(f"""(canvas => [...canvas.getContext("2d").getImageData(0, 0, 224, 224).data])
+        (document.querySelector("{place}"))""")).reshape(224, 224, 4) for place in (".look canvas", ".shown canvas"))
+    layer = ((seen - 0.4*photo)/0.6)[16::32, 16::32] # 60 per cent of what is seen is the map
+    yellow = layer[..., 0] + layer[..., 1] - layer[..., 2]
+    return tuple(map(int, divmod(int(yellow.argmax()), 7)))

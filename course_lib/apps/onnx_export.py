@@ -195,11 +195,12 @@ def wrap_network(
     class Network(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.model, self.entering, self.leaving, self.has_body = model, [], [], body_of(model) is not None
+            self.model, self.entering, self.leaving = model, [], []
+            self.further = ("body",) if body_of(model) is not None else () # Names of outputs after the usual two
             for name, numbers in zip(("mean", "std"), stats, strict=True):
                 self.register_buffer(name, torch.tensor(numbers)[:, None, None])
             layer.register_forward_pre_hook(lambda _, inputs: self.entering.append(inputs[0]))
-            if self.has_body:
+            if self.further:
                 model[0].register_forward_hook(lambda _, inputs, outputs: self.leaving.append(outputs))
 
         def forward(self, pixels):
@@ -231,7 +232,7 @@ def to_onnx(
     import torch
     if sum(weights.nbytes for weights in network.parameters()) > 1.9e9:
         raise CourseError("The network has more than 1.9 GB of weights, too many for one ONNX file.")
-    outputs = ["probabilities", "features", *(["body"] if network.has_body else [])]
+    outputs = ["probabilities", "features", *network.further]
     names = {"input_names": ["pixels"], "output_names": outputs}
     free = ({0: torch.export.Dim("pictures")},)
     with warnings.catch_warnings():

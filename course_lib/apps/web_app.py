@@ -21,7 +21,8 @@ from ..data.fetch import Expected, check_file, download
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #3021299d
 WEB = asset("web")
-SCRIPTS = ("app.js", "camera.js", "model.js", "own.js", "page.js", "picture.js", "resize.js", "ridge.js", "teach.js")
+SCRIPTS = ("app.js", "camera.js", "look.js", "model.js", "own.js", "page.js",
+           "picture.js", "resize.js", "ridge.js", "teach.js")
 SOURCES = ("package.json", "tsconfig.json", "tsconfig.worker.json")
 
 # %% ../../nbs/lib/apps/07_web_app.ipynb #b680c96c

@@ -1,5 +1,6 @@
 // The page: pictures come in by file, drop, paste, camera or example; answers go out as cards, newest first.
 import { cameraThere, explain, photograph } from "./camera.js";
+import { lookAt } from "./look.js";
 import { address, Classifier } from "./model.js";
 import { OwnClasses } from "./own.js";
 import { copyOf, find } from "./page.js";
@@ -76,6 +77,8 @@ function showAnswer(seen, answer, bundle) {
         ? "This picture is unlike those the model learned from. Its answer may mean nothing. " +
             `(Distance ${answer.score.toFixed(2)}; of theirs, ${Math.round(100 * domain.quantile)} % stay below ${domain.threshold.toFixed(2)}.)`
         : "";
+    if (answer.votes.length > 0)
+        find("figure", card).replaceChildren(lookAt(shownTo(seen.rgb, bundle.preprocess), answer.votes, bundle.vocab, answer.classes.slice(0, BARS).map(({ label }) => label)));
     remark(card, words);
     show(card, `${seen.name}: ${best.label}, ${percent(best.probability)}. ${words}`);
 }

@@ -80,6 +80,10 @@ export class Classifier {
         const classes = vocab.map((label, i) => ({ label, probability: probabilities[i] })).sort((a, b) => b.probability - a.probability);
         const score = domain && domainScore(output.features.data, domain);
         const features = Float32Array.from((output.body ?? output.features).data); // Older bundles have only the features before the last layer
-        return { classes, score, unlike: domain !== null && score !== null && score > domain.threshold, features };
+        const votes = (this.bundle.depths ?? []).map((depth, i) => {
+            const { dims: [, , rows, columns], data } = output[`votes_${i}`];
+            return { depth, rows, columns, values: Float32Array.from(data) };
+        });
+        return { classes, score, unlike: domain !== null && score !== null && score > domain.threshold, features, votes };
     }
 }

@@ -1,5 +1,6 @@
 // The model: fetched, checked, and asked.
 import * as ort from "onnxruntime-web";
+import type { Votes } from "./look.js";
 import type { Preprocess } from "./resize.js";
 
 export interface Bundle {
@@ -14,6 +15,7 @@ export interface Bundle {
   data?: string;
   licence?: string;
   limits?: string;
+  depths?: string[]; // Of a model that gives votes: after which part of the network, for each of its outputs "votes_0", "votes_1" ...
 }
 
 export interface Settings {
@@ -27,6 +29,7 @@ export interface Answer {
   score: number | null; // How far the picture is from the training data
   unlike: boolean;
   features: Float32Array; // What the network's body makes of the picture, for a head of the visitor's own
+  votes: Votes[]; // Of each depth, where the model gives them
 }
 
 export type Progress = (done: number, total: number) => void;
@@ -108,6 +111,10 @@ export class Classifier {
     const classes = vocab.map((label, i) => ({ label, probability: probabilities[i] })).sort((a, b) => b.probability - a.probability);
     const score = domain && domainScore(output.features.data, domain);
     const features = Float32Array.from((output.body ?? output.features).data); // Older bundles have only the features before the last layer
-    return { classes, score, unlike: domain !== null && score !== null && score > domain.threshold, features };
+    const votes = (this.bundle.depths ?? []).map((depth, i) => {
+      const { dims: [, , rows, columns], data } = output[`votes_${i}`];
+      return { depth, rows, columns, values: Float32Array.from(data) };
+    });
+    return { classes, score, unlike: domain !== null && score !== null && score > domain.threshold, features, votes };
   }
 }
