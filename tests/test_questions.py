@@ -177,7 +177,7 @@ COVERED = {
     "02_deployment": (53, "D", range(1, 17)),
     "03_foundations": (39, "F", range(1, 12)),
     "04_mnist": (37, "M", range(1, 9)),
-    "05_pets": (42, "P", [*range(1, 9), 10, 11, 13, 15]),
+    "05_pets": (44, "P", [*range(1, 9), 10, 11, 13, 15]),
 } # {lesson: (questions, letter of its rows in the table of contents, rows with questions)}
 
 
