@@ -20,8 +20,8 @@ def unmatched(
     if re.compile(pattern).groups < 1:
         raise CourseError(f"The pattern {pattern!r} has no round brackets: "
                           "put them around the label.")
-    found = [re.search(pattern, str(name)) for name in names]
-    return [name for name, match in zip(names, found) if not match or not match.group(1)]
+    found = {name: re.search(pattern, str(name)) for name in names}
+    return [name for name, match in found.items() if not match or not match.group(1)]
 
 # %% ../nbs/05_pets.ipynb #hold-norms
 class HoldNorms(Callback):
