@@ -18,8 +18,10 @@ def unmatched(
     "File names without a label; raises `CourseError` for a pattern without a group"
     import re
     if re.compile(pattern).groups < 1:
-        raise CourseError(f"The pattern {pattern!r} has no round brackets: put them around the label.")
-    return [name for name in names if not (found := re.search(pattern, str(name))) or not found.group(1)]
+        raise CourseError(f"The pattern {pattern!r} has no round brackets: "
+                          "put them around the label.")
+    found = {name: re.search(pattern, str(name)) for name in names}
+    return [name for name, match in found.items() if not match or not match.group(1)]
 
 # %% ../nbs/05_pets.ipynb #hold-norms
 class HoldNorms(Callback):
