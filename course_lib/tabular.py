@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 
 from .base.env import CourseError
 from .figures.tree import TreePage
-from .tables.columns import TableClassifier, learn_columns, numbers_of, shared_rows
+from .tables.columns import TableClassifier, numbers_of
 
 # %% ../nbs/06_tabular.ipynb #gini
 def gini(
@@ -33,7 +33,7 @@ def best_split(
     x, y = x[by], y[by]
     left, right = np.arange(1, len(y)), np.arange(len(y) - 1, 0, -1)              # rows on each side
     share = y.cumsum()[:-1]/left, (y.sum() - y.cumsum()[:-1])/right               # of 1, on each side
-    impurity = sum(n*2*p*(1 - p) for n, p in zip((left, right), share))/len(y)
+    impurity = sum(n*2*p*(1 - p) for n, p in zip((left, right), share, strict=True))/len(y)
     impurity[x[1:] == x[:-1]] = np.inf                                            # no split between equal values
     if not len(impurity) or np.isinf(impurity).all(): raise CourseError("All values are equal: there is no split.")
     place = impurity.argmin()
@@ -49,7 +49,7 @@ def split_scores(
     n, sums = x.shape[1], targs.cumsum(1)
     total, left_size = sums[:, -1:], np.arange(1, n + 1)
     known = n - np.isnan(x).sum(1, keepdims=True)
-    gap_sums = total - np.stack([s[count - 1] if count else 0*s[:1] for s, count in zip(sums, known)])
+    gap_sums = total - np.stack([s[count - 1] if count else 0*s[:1] for s, count in zip(sums, known[:, 0], strict=True)])
     apart = np.pad(x[:, 1:] > x[:, :-1] + 1e-7, ((0, 0), (0, 1)))   # a split lies between two different values
     scores = np.full((2, *x.shape), -np.inf)
     for side in range(1 + (known < n).any()):
@@ -166,7 +166,7 @@ def question(
 ) -> str: # Such as 'Age up to 6.5?'
     "A node's question in words; the side of 'yes' is the left one"
     name, words = list(tree.columns.words.items())[node.column]
-    if node.sides is not None: return f"{name}: {', '.join(w for w, left in zip(words, node.sides[:-1]) if left)}?"
+    if node.sides is not None: return f"{name}: {', '.join(w for w, left in zip(words, node.sides[:-1], strict=False) if left)}?"
     if node.threshold == np.inf: return f"{name} known?"
     return f"{name} up to {node.threshold:.4g}{' or unknown' if node.missing_left else ''}?"
 
@@ -181,8 +181,9 @@ def tree_page(
     parents = {child: place for place, node in enumerate(tree.nodes) for child in (node.left, node.right) if child > 0}
     def path(leaf): return [*(path(parents[leaf]) if leaf else []), leaf]
     ends = [path(leaf) for leaf in tree.leaves(numbers_of(tree.columns, people)).tolist()]
-    return TreePage(nodes, [(str(label), way, f"Among {nodes[way[-1]]['size']} rows like this, {nodes[way[-1]]['share']:.0%} have the answer yes.")
-                            for label, way in zip(people.index, ends)])
+    def said(leaf): return f"Among {leaf['size']} rows like this, {leaf['share']:.0%} have the answer yes."
+    return TreePage(nodes, [(str(label), way, said(nodes[way[-1]]))
+                            for label, way in zip(people.index, ends, strict=True)])
 
 # %% ../nbs/06_tabular.ipynb #forest
 class Forest(TableClassifier):

@@ -27,19 +27,24 @@ SIDES = "sides = [side for side in (left, right) if side]; n = len(left) + len(r
         "impure = [1 - sum((side.count(k)/len(side))**2 for k in set(side)) for side in sides]; "
 WEIGHTED = "total = sum(len(side)*g for side, g in zip(sides, impure))\n    "
 SPLITS = "found = []\n    for name in table:\n        values = sorted(set(table[name]))\n        " \
-         "for low, high in zip(values, values[1:]):\n            left = table[name] <= low; p, q = y[left].mean(), y[~left].mean()\n" \
-         "            total = left.sum()*p*(1 - p) + (~left).sum()*q*(1 - q)\n            found.append((total, name, low, high))\n    "
-BAG = "found = []\n    for _ in range(n):\n        rows = rng.integers(len(X), size=len(X)); tree = DecisionTreeClassifier()\n        " \
+         "for low, high in zip(values, values[1:]):\n            left = table[name] <= low\n            " \
+         "p, q = y[left].mean(), y[~left].mean()\n            " \
+         "total = left.sum()*p*(1 - p) + (~left).sum()*q*(1 - q)\n            " \
+         "found.append((total, name, low, high))\n    "
+BAG = "found = []\n    for _ in range(n):\n        rows = rng.integers(len(X), size=len(X))\n        " \
+      "tree = DecisionTreeClassifier()\n        " \
       "found.append(tree.fit(X[rows], y[rows]).predict_proba({})[:, {}])\n    "
 MAY = "may = torch.tensor([[row not in numbers for row in range(len(y))] for numbers in drawn]).float(); " \
       "n = may.sum(0); ok = n > 0; mean = ((votes*may).sum(0)/n.clamp(min=1))\n    "
 BOOST = "total = np.full(len(y), y.mean())\n    for _ in range({}):\n        " \
-        "tree = DecisionTreeRegressor(max_depth={}, random_state=0).fit(x, y - total); total = total + {}*tree.predict(x)\n    "
+        "tree = DecisionTreeRegressor(max_depth={}, random_state=0).fit(x, y - total)\n        " \
+        "total = total + {}*tree.predict(x)\n    "
 
 # Mistakes that the page does not show: (name, source, cause)
 MORE = [
     ("split_gini", SIDES + "return sum(impure)", "without weights"),
-    ("split_gini", "both = left + right; return 1 - sum((both.count(k)/len(both))**2 for k in set(both))", "before the split"),
+    ("split_gini", "both = left + right; return 1 - sum((both.count(k)/len(both))**2 for k in set(both))",
+     "before the split"),
     ("split_gini", SIDES + WEIGHTED + "return 1 - total/n", "two answers agree"),
     ("split_gini", SIDES + WEIGHTED + "return total/n/2", "two orders"),
     ("split_gini", SIDES + WEIGHTED + "return total", "never divided"),
@@ -60,12 +65,14 @@ MORE = [
     ("bagged", BAG.format("X", 1) + "return np.mean(found, 0)", "for the rows of `X`"),
     ("bagged", BAG.format("new", 1) + "return np.mean(found)", "wanted 13 numbers"),
     ("bagged", BAG.format("new", 1) + "return (np.mean(found, 0) > 0.5)*1.", "0 or 1"),
-    ("bagged", BAG.format("new", 1).replace("size=len(X)", "size=len(X)//2") + "return np.mean(found, 0)", "half as many"),
+    ("bagged", BAG.format("new", 1).replace("size=len(X)", "size=len(X)//2") + "return np.mean(found, 0)",
+     "half as many"),
     ("oob_accuracy", MAY + "return 1 - ((mean > 0.5) == y.bool())[ok].float().mean()", "That is the error"),
     ("oob_accuracy", MAY + "mean = mean*n; return ((mean > 0.5) == y.bool())[ok].float().mean()", "sum of the votes"),
-    ("oob_accuracy", "votes = (votes > 0.5).float()\n    " + MAY + "return ((mean > 0.5) == y.bool())[ok].float().mean()",
-     "counted as 0 or 1"),
-    ("oob_accuracy", MAY.replace("not in", "in") + "return ((mean > 0.5) == y.bool())[ok].float().mean()", "they know it"),
+    ("oob_accuracy", "votes = (votes > 0.5).float()\n    " + MAY +
+     "return ((mean > 0.5) == y.bool())[ok].float().mean()", "counted as 0 or 1"),
+    ("oob_accuracy", MAY.replace("not in", "in") + "return ((mean > 0.5) == y.bool())[ok].float().mean()",
+     "they know it"),
     ("oob_accuracy", MAY + "return mean", "wanted a number"),
     ("boosted_sum", BOOST.format("rounds", 2, 1) + "return total", "plays no part"),
     ("boosted_sum", BOOST.format("rounds + 1", 2, "lr") + "return total", "one tree too many"),
@@ -80,11 +87,12 @@ MORE = [
 
 # Other right answers: (name, source)
 OTHERS = [
-    ("split_gini", "return sum(n - sum(s.count(k)**2 for k in set(s))/n for s in (left, right) if (n := len(s)))/len(left + right)"),
+    ("split_gini", "return sum(n - sum(s.count(k)**2 for k in set(s))/n for s in (left, right) if (n := len(s)))"
+     "/len(left + right)"),
     ("one_rule", SPLITS + "total, name, low, high = min(found); return [name, np.float64((low + high)/2)]"),
     ("bagged", BAG.format("new", 1) + "return list(np.mean(found, 0))"),
     ("oob_accuracy", MAY + "return ((mean > 0.5) == y.bool())[ok].float().mean().item()"),
-    ("boosted_sum", "from sklearn.ensemble import GradientBoostingRegressor as Model\n    "
-     "model = Model(n_estimators=rounds, learning_rate=lr, max_depth=2, criterion='squared_error', random_state=0)\n    "
-     "return model.fit(x, y).predict(x)"),
+    ("boosted_sum", "rest, says = y - y.mean(), [np.full(len(y), y.mean())]\n    for _ in range(rounds):\n        "
+     "says.append(lr*DecisionTreeRegressor(max_depth=2, random_state=0).fit(x, rest).predict(x))\n        "
+     "rest = rest - says[-1]\n    return torch.tensor(np.sum(says, 0))"),
 ]

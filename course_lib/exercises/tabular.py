@@ -6,7 +6,7 @@
 __all__ = ['check']
 
 # %% ../../nbs/solutions/06_tabular.ipynb #exported-imports
-import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -32,25 +32,26 @@ def _split_gini(trial):
     for left, right in (([1, 1, 1, 0], [0]), (draw(9), draw(4)), (draw(5) + [2], draw(14)), ([], [0, 1, 1, 2]), ([1, 0], [])):
         sides = [side for side in (left, right) if side]
         n, found = len(left) + len(right), [_impurities(side) for side in sides]
-        def weighted(kind): return sum(len(side)*numbers[kind] for side, numbers in zip(sides, found, strict=True))/n
+        gini, entropy, errors = (sum(len(side)*numbers[kind] for side, numbers in zip(sides, found, strict=True))/n
+                                 for kind in range(3))
         ones = [side.count(1)/len(side) for side in sides]
-        trial.same_number(trial(left, right), weighted(0), "Each side counts as often as it has rows.", {
+        trial.same_number(trial(left, right), gini, "Each side counts as often as it has rows.", {
             "Both sides count the same, and one of them has more rows.": sum(numbers[0] for numbers in found)/2,
             "The impurities of both sides are added up, without weights.": sum(numbers[0] for numbers in found),
             "That is the impurity of all rows together, before the split.": _impurities(left + right)[0],
-            "That is the chance that two answers agree. Impurity is the chance that they differ.": 1 - weighted(0),
+            "That is the chance that two answers agree. Impurity is the chance that they differ.": 1 - gini,
             "2p(1 - p) knows two kinds of answers, and there may be more.": sum(2*p*(1 - p)*len(side) for p, side in zip(ones, sides, strict=True))/n,
-            "That is half of it: two answers can differ in two orders.": weighted(0)/2,
-            "That is the share of wrong answers, if each side says what is most frequent.": weighted(2),
-            "That is the entropy, another measure of impurity.": weighted(1),
-            "It was multiplied by the rows, and never divided by all of them.": weighted(0)*n})
+            "That is half of it: two answers can differ in two orders.": gini/2,
+            "That is the share of wrong answers, if each side says what is most frequent.": errors,
+            "That is the entropy, another measure of impurity.": entropy,
+            "It was multiplied by the rows, and never divided by all of them.": gini*n})
 
 # %% ../../nbs/solutions/06_tabular.ipynb #check-one_rule
 def _all_splits(table, y): # For each possible split: column, values before and after, impurity, right answers, unweighted impurity
     y = np.asarray(y)
     for name in table:
         values = np.unique(table[name])
-        for before, after in zip(values, values[1:]):
+        for before, after in zip(values[:-1], values[1:], strict=True):
             left = table[name].to_numpy() <= before
             shares, sizes = np.array([y[left].mean(), y[~left].mean()]), np.array([left.sum(), (~left).sum()])
             impurity = 2*shares*(1 - shares)
@@ -92,9 +93,10 @@ def _one_rule(trial):
             "The column is right. That is its impurity, and the place was asked for.": splits[0][3]})
 
 # %% ../../nbs/solutions/06_tabular.ipynb #check-bagged
-def _bag(X, y, new, n, rng, draw=lambda rng, n: (lambda rows: (rows, rows))(rng.integers(n, size=n)),
+def _bag(X, y, new, n, seed, draw=lambda rng, n: (lambda rows: (rows, rows))(rng.integers(n, size=n)),
          says=lambda tree, new: tree.predict_proba(new)[:, 1]): # One row for each tree
     from sklearn.tree import DecisionTreeClassifier
+    rng = np.random.default_rng(seed)
     drawn = [draw(rng, len(X)) for _ in range(n)]
     return np.stack([says(DecisionTreeClassifier().fit(X[rows], y[targets]), new) for rows, targets in drawn])
 
@@ -117,7 +119,7 @@ def _bagged(trial):
         y = (torch.rand(60).numpy() < 0.2 + 0.6*(X[:, 0] > 7)).astype(int)
         y[:2] = 0, 1
         seed = torch.randint(999, (1,)).item()
-        def bag(**more): return _bag(X, y, new, n, np.random.default_rng(seed), **more)
+        bag = partial(_bag, X, y, new, n, seed)
         def two(rng, n): return rng.integers(n, size=n), rng.integers(n, size=n)
         def few(rng, n): return (lambda rows: (rows, rows))(rng.integers(n, size=n//2))
         whole = bag(draw=lambda rng, n: (np.arange(n), np.arange(n))).mean(0)
@@ -132,7 +134,7 @@ def _bagged(trial):
                  "That is what the first tree says.": each[0],
                  "Each tree should learn from as many rows as there are, and got half as many.": bag(draw=few).mean(0),
                  "Those are answers, 0 or 1, and probabilities were asked for.": (each.mean(0) > 0.5).astype(float)}
-        if len(got) == 60 if hasattr(got, "__len__") else False:
+        if (getattr(got, "shape", None) == (60,) or isinstance(got, list) and len(got) == 60):
             trial.refuse("wanted 13 numbers, one for each row of `new`, got 60: those are for the rows of `X`.")
         trial.same(_as_numbers(trial, got, 13), torch.tensor(each.mean(0)),
                    "Each tree learns from `rng.integers(len(X), size=len(X))`.",
