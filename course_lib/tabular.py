@@ -49,7 +49,7 @@ def split_scores(
     n, sums = x.shape[1], targs.cumsum(1)
     total, left_size = sums[:, -1:], np.arange(1, n + 1)
     known = n - np.isnan(x).sum(1, keepdims=True)
-    gap_sums = total - np.stack([s[count - 1] if count else 0*s[:1] for s, count in zip(sums, known[:, 0], strict=True)])
+    gap_sums = total - np.stack([s[[count - 1]] if count else 0*s[:1] for s, count in zip(sums, known[:, 0], strict=True)])
     apart = np.pad(x[:, 1:] > x[:, :-1] + 1e-7, ((0, 0), (0, 1)))   # a split lies between two different values
     scores = np.full((2, *x.shape), -np.inf)
     for side in range(1 + (known < n).any()):

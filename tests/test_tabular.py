@@ -142,7 +142,7 @@ def census(tmp_path_factory):
 def test_the_planted_rule_of_the_passengers_is_found(titanic):
     table, y = titanic
     tree = DecisionTree(3, 20).fit(table, y)
-    assert question(tree, tree.nodes[0]) == "Sex: female?"
+    assert question(tree, tree.nodes[0]) in ("Sex: male?", "Sex: female?")
     used = {list(table)[node.column] for node in tree.nodes if node.column >= 0}
     assert "Pclass" in used and "Parch" not in used # its weight is 0
 
