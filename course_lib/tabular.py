@@ -66,7 +66,7 @@ class Node:
     "A group of rows, and the question that divides it"
     def __init__(self, depth, size, value):
         self.depth, self.size, self.value = depth, size, value            # `value`: mean of the targets
-        self.column, self.threshold, self.missing_left = -1, 0., False    # column -1: a leaf
+        self.column, self.threshold, self.missing_left, self.gaps = -1, 0., False, False   # column -1: a leaf
         self.sides, self.left, self.right = None, -1, -1                  # `sides`: whether each category goes left
 
 # %% ../nbs/06_tabular.ipynb #tree
@@ -122,14 +122,15 @@ def choose(self:DecisionTree, node, X, targs, order) -> bool:
     if self.max_features:                                                 # a forest looks at a few columns only
         varied = np.flatnonzero((x[:, 0] != x[:, -1]) & ~np.isnan(x[:, 0]))
         looked_at = self.rng.permutation(varied)[:self.max_features]
-        if not len(varied): return False
+    if not len(looked_at): return False
     found = split_scores(x[looked_at], targs[order[looked_at]], self.min_leaf)
     side, c, place = np.unravel_index(found.argmax(), found.shape)
-    if found[side, c, place] == -np.inf: return False
+    if np.isinf(found.max()): return False
     values = x[looked_at[c]].astype(float)
     node.column, after = int(looked_at[c]), values[place + 1] if place + 1 < len(values) else np.nan
     node.threshold = np.inf if np.isnan(after) else (values[place] + after)/2
-    node.missing_left = bool(side) if np.isnan(values[-1]) else 2*(place + 1) > len(values)
+    node.gaps = bool(np.isnan(values[-1]))                                # if none, new gaps go with the majority
+    node.missing_left = bool(side) if node.gaps else 2*(place + 1) > len(values)
     if node.column in scores:
         means = scores[node.column]
         node.sides = np.where(np.isnan(means), node.missing_left, means <= node.threshold)
@@ -168,7 +169,7 @@ def question(
     name, words = list(tree.columns.words.items())[node.column]
     if node.sides is not None: return f"{name}: {', '.join(w for w, left in zip(words, node.sides[:-1], strict=False) if left)}?"
     if node.threshold == np.inf: return f"{name} known?"
-    return f"{name} up to {node.threshold:.4g}{' or unknown' if node.missing_left else ''}?"
+    return f"{name} up to {node.threshold:.4g}{' or unknown' if node.gaps and node.missing_left else ''}?"
 
 def tree_page(
     tree:DecisionTree, # Grown from a table, for two classes

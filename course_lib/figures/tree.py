@@ -45,7 +45,7 @@ def node_html(
     node = nodes[place]
     bar = f'<span class="bar" style="--p:{100*node["share"]:.0f}%"></span>'
     text = f'<span class="way">{way}</span>' if way else ""
-    facts = f'{node["size"]} rows, {100*node["share"]:.0f} % yes'
+    facts = f'{node["size"]} rows, {100*node["share"]:.0f}% yes'
     if "question" not in node: return f'<span class="leaf" data-node="{place}">{bar}{text}{facts}</span>'
     inner = "".join(f"<li>{node_html(nodes, node[side], side, depth - 1)}</li>" for side in ("yes", "no"))
     return (f'<details{" open" if depth > 0 else ""}><summary data-node="{place}">{bar}{text}'
@@ -110,14 +110,14 @@ for (const box of document.querySelectorAll(`.course-tree[data-name="${split.nam
   const slider = box.querySelector("input"), line = box.querySelector(".cut"), dot = box.querySelector(".now");
   const gini = side => side.length ? 2*share(side)*(1 - share(side)) : 0;
   const share = side => side.reduce((sum, n) => sum + n, 0)/side.length;
-  const words = side => side.length ? `${side.length} rows, ${(100*share(side)).toFixed(0)} % yes, Gini ${gini(side).toFixed(3)}` : "no rows";
+  const words = side => side.length ? `${side.length} rows, ${(100*share(side)).toFixed(0)}% yes, Gini ${gini(side).toFixed(3)}` : "no rows";
   const move = () => {
     const cut = +slider.value, sides = [[], []];
     split.values.forEach((value, n) => sides[value <= cut ? 0 : 1].push(split.answers[n]));
     const both = (sides[0].length*gini(sides[0]) + sides[1].length*gini(sides[1]))/split.values.length;
     const x = 40 + 560*(cut - split.low)/(split.high - split.low);
     line.setAttribute("x1", x); line.setAttribute("x2", x);
-    dot.setAttribute("cx", x); dot.setAttribute("cy", 230 - 110*both/0.5);
+    dot.setAttribute("cx", x); dot.setAttribute("cy", 230 - 90*(both - split.floor)/(split.top - split.floor));
     box.querySelector(".said").innerText = `${split.label} up to ${cut.toPrecision(3)}: ${words(sides[0])}\nabove: ${words(sides[1])}\ntogether, weighted by their rows: ${both.toFixed(4)}`;
   };
   slider.addEventListener("input", move);
@@ -138,6 +138,12 @@ class SplitPage:
         if not len(self.values) or np.ptp(self.values) == 0 or not np.isfinite(self.values).all():
             raise CourseError(f"A split of {self.label} needs at least two different numbers, and no gaps.")
 
+    def limits(self) -> tuple: # Of the curve, with a little room below
+        "The least impurity of any split, and that without a split"
+        top, = gini_curve(self.values, self.answers, [self.values.max()])
+        least = gini_curve(self.values, self.answers, np.unique(self.values)).min()
+        return least - 0.1*(top - least + 1e-3), top + 1e-6
+
     def drawing(self, low, high) -> str: # SVG
         "Dots, the curve, and the marks that move"
         to_x = lambda numbers: 40 + 560*(np.asarray(numbers, float) - low)/(high - low)
@@ -145,13 +151,14 @@ class SplitPage:
         dots = "".join(f'<circle cx="{x:.1f}" cy="{(12 if answer else 62) + y:.1f}" r="2" fill="{"#3b8eda" if answer else "#e8912d"}"/>'
                        for x, y, answer in zip(to_x(self.values), jitter, self.answers, strict=True))
         cuts = np.linspace(low, high, 161)
-        heights = 230 - 110*gini_curve(self.values, self.answers, cuts)/0.5
+        floor, top = self.limits()
+        heights = 230 - 90*(gini_curve(self.values, self.answers, cuts) - floor)/(top - floor)
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(to_x(cuts), heights, strict=True))
         text = lambda x, y, words, more="": f'<text x="{x}" y="{y}" fill="#808080" font-size="11" {more}>{words}</text>'
         return (f'<svg viewBox="0 0 620 260" role="img" aria-label="Dots for each row along {html.escape(self.label)}, and the impurity of every split" '
                 f'style="width:100%;max-width:700px">{dots}{text(4, 32, "yes")}{text(4, 82, "no")}'
                 f'<path d="M40 120V230H600" fill="none" stroke="#808080"/><polyline points="{points}" fill="none" stroke="#808080" stroke-width="2"/>'
-                + text(4, 124, "0.5") + text(10, 233, "0") + text(600, 250, html.escape(self.label), 'text-anchor="end"') + text(45, 132, "Gini after the split")
+                + text(2, 144, f"{top:.3f}") + text(2, 233, f"{floor:.3f}") + text(600, 250, html.escape(self.label), 'text-anchor="end"') + text(46, 128, "Gini after the split (the lower, the purer)")
                 + '<line class="cut" y1="5" y2="230" stroke="#2e9e5b" stroke-width="2"/><circle class="now" r="5" fill="#2e9e5b"/></svg>')
 
     def page(self) -> str: # HTML
@@ -159,6 +166,7 @@ class SplitPage:
         low, high = float(self.values.min()), float(self.values.max())
         drawing, start = self.drawing(low, high), low + (high - low)/2
         settings = {"name": named(drawing), "label": self.label, "low": low, "high": high,
+                    "floor": self.limits()[0], "top": self.limits()[1],
                     "values": [float(f"{value:.5g}") for value in self.values], "answers": [int(answer) for answer in self.answers]}
         return (f'<div class="course-tree" data-name="{settings["name"]}"><style>{CSS}</style>{drawing}'
                 f'<div hidden><input type="range" min="{low!r}" max="{high!r}" step="{(high - low)/400!r}" value="{start!r}" '
