@@ -8,7 +8,7 @@ __all__ = ['gini', 'best_split', 'split_scores', 'Node', 'DecisionTree', 'questi
 # %% ../nbs/06_tabular.ipynb #exported-imports
 import numpy as np
 import pandas as pd
-from fastcore.basics import patch
+from fastcore.basics import patch, store_attr
 from joblib import Parallel, delayed
 
 from .base.env import CourseError
@@ -49,7 +49,7 @@ def split_scores(
     n, sums = x.shape[1], targs.cumsum(1)
     total, left_size = sums[:, -1:], np.arange(1, n + 1)
     known = n - np.isnan(x).sum(1, keepdims=True)
-    gap_sums = total - np.stack([s[[count - 1]] if count else 0*s[:1] for s, count in zip(sums, known[:, 0], strict=True)])
+    gap_sums = np.where(np.isnan(x)[..., None], targs, 0.).sum(1, keepdims=True)
     apart = np.pad(x[:, 1:] > x[:, :-1] + 1e-7, ((0, 0), (0, 1)))   # a split lies between two different values
     scores = np.full((2, *x.shape), -np.inf)
     for side in range(1 + (known < n).any()):
@@ -72,8 +72,7 @@ class Node:
 # %% ../nbs/06_tabular.ipynb #tree
 class DecisionTree(TableClassifier):
     "A decision tree as scikit-learn grows it, and with categories"
-    def __init__(self, max_depth=None, min_leaf=1, max_features=None, seed=42):
-        self.max_depth, self.min_leaf, self.max_features, self.seed = max_depth, min_leaf, max_features, seed
+    def __init__(self, max_depth=None, min_leaf=1, max_features=None, seed=42): store_attr()
 
     def grow(self, X, targs):
         "Divide rows `X` (n, columns) with targets (n, k) until they are pure, small or deep enough"
@@ -167,7 +166,8 @@ def question(
 ) -> str: # Such as 'Age up to 6.5?'
     "A node's question in words; the side of 'yes' is the left one"
     name, words = list(tree.columns.words.items())[node.column]
-    if node.sides is not None: return f"{name}: {', '.join(w for w, left in zip(words, node.sides[:-1], strict=False) if left)}?"
+    if node.sides is not None:
+        return f"{name}: {', '.join(word for word, left in zip(words, node.sides[:-1], strict=False) if left)}?"
     if node.threshold == np.inf: return f"{name} known?"
     return f"{name} up to {node.threshold:.4g}{' or unknown' if node.gaps and node.missing_left else ''}?"
 
@@ -189,8 +189,7 @@ def tree_page(
 # %% ../nbs/06_tabular.ipynb #forest
 class Forest(TableClassifier):
     "A random forest of our trees, with the out-of-bag answers for its own training rows"
-    def __init__(self, n_trees=100, min_leaf=1, max_features=None, seed=42, n_jobs=1):
-        self.n_trees, self.min_leaf, self.max_features, self.seed, self.n_jobs = n_trees, min_leaf, max_features, seed, n_jobs
+    def __init__(self, n_trees=100, min_leaf=1, max_features=None, seed=42, n_jobs=1): store_attr()
 
     def grow(self, X, targs):
         few = self.max_features or max(1, int(X.shape[1]**0.5))
@@ -212,11 +211,10 @@ class Forest(TableClassifier):
 # %% ../nbs/06_tabular.ipynb #boosted
 class Boosted(TableClassifier):
     "Gradient boosting for two classes, with our trees"
-    def __init__(self, n_trees=60, lr=0.7, max_depth=3, min_leaf=5):
-        self.n_trees, self.lr, self.max_depth, self.min_leaf = n_trees, lr, max_depth, min_leaf
+    def __init__(self, n_trees=60, lr=0.7, max_depth=3, min_leaf=5): store_attr()
 
     def grow(self, X, targs):
-        if targs.shape[1] > 1: raise CourseError(f"This boosting tells two classes apart, and there are {targs.shape[1]}.")
+        if targs.shape[1] > 1: raise CourseError(f"Boosting tells two classes apart, and there are {targs.shape[1]}.")
         self.start, self.trees = np.log(targs.mean()/(1 - targs.mean())), []
         score = np.full_like(targs, self.start)
         for _ in range(self.n_trees):

@@ -24,12 +24,15 @@ def _impurities(side): # Gini, entropy, and the share of those who are not of th
     shares = shares[shares > 0]
     return [1 - (shares**2).sum().item(), -(shares*shares.log2()).sum().item(), 1 - shares.max().item()]
 
-@check.add("split_gini(left, right)", "T3", "Gini impurity after a split, weighted by the rows of both sides", section="One split",
-           hints=("How often do two answers of one side differ? And how much should a side of two rows count beside one of twenty?",),
+@check.add("split_gini(left, right)", "T3", "Gini impurity after a split, weighted by the rows of both sides",
+           section="One split",
+           hints=("How often do two answers of one side differ? And how much should a side of two rows count "
+                  "beside one of twenty?",),
            takeaway="Whatever splits a node, a tree compares only this number.")
 def _split_gini(trial):
     def draw(n): return torch.randint(3, (n,)).tolist()
-    for left, right in (([1, 1, 1, 0], [0]), (draw(9), draw(4)), (draw(5) + [2], draw(14)), ([], [0, 1, 1, 2]), ([1, 0], [])):
+    for left, right in (([1, 1, 1, 0], [0]), (draw(9), draw(4)), (draw(5) + [2], draw(14)), ([], [0, 1, 1, 2]),
+                        ([1, 0], [])):
         sides = [side for side in (left, right) if side]
         n, found = len(left) + len(right), [_impurities(side) for side in sides]
         gini, entropy, errors = (sum(len(side)*numbers[kind] for side, numbers in zip(sides, found, strict=True))/n
@@ -40,14 +43,15 @@ def _split_gini(trial):
             "The impurities of both sides are added up, without weights.": sum(numbers[0] for numbers in found),
             "That is the impurity of all rows together, before the split.": _impurities(left + right)[0],
             "That is the chance that two answers agree. Impurity is the chance that they differ.": 1 - gini,
-            "2p(1 - p) knows two kinds of answers, and there may be more.": sum(2*p*(1 - p)*len(side) for p, side in zip(ones, sides, strict=True))/n,
+            "2p(1 - p) knows two kinds of answers, and there may be more.":
+                sum(2*p*(1 - p)*len(side) for p, side in zip(ones, sides, strict=True))/n,
             "That is half of it: two answers can differ in two orders.": gini/2,
             "That is the share of wrong answers, if each side says what is most frequent.": errors,
             "That is the entropy, another measure of impurity.": entropy,
             "It was multiplied by the rows, and never divided by all of them.": gini*n})
 
 # %% ../../nbs/solutions/06_tabular.ipynb #check-one_rule
-def _all_splits(table, y): # For each possible split: column, values before and after, impurity, right answers, unweighted impurity
+def _all_splits(table, y): # For each split: column, values before and after, impurity, right answers, unweighted one
     y = np.asarray(y)
     for name in table:
         values = np.unique(table[name])
@@ -60,24 +64,28 @@ def _all_splits(table, y): # For each possible split: column, values before and 
 
 def _table_to_split(): # Columns of whole numbers, one of them the same in all rows; its splits, best first
     while True:
-        table = pd.DataFrame({name: torch.randint(12, (40,)).numpy() for name in ("age", "fare", "deck")}).assign(ship=1)
+        names = ("age", "fare", "deck")
+        table = pd.DataFrame({name: torch.randint(12, (40,)).numpy() for name in names}).assign(ship=1)
         chance = 0.15 + 0.3*(table["fare"] > 7) + 0.2*(table["deck"] > 3)
         y = pd.Series((torch.rand(40).numpy() < chance).astype(int))
         if not 5 < y.sum() < 35: continue
         splits = sorted(_all_splits(table, y), key=lambda split: split[3])
         if splits[0][3] < splits[1][3] and splits[0][0] != "age": return table, y, splits
 
-@check.add("one_rule(table, y)", "T3", "The column whose best split leaves the least Gini impurity, and where to split it",
+@check.add("one_rule(table, y)", "T3",
+           "The column whose best split leaves the least Gini impurity, and where to split it",
            section="One split", without=("best_split", "DecisionTreeClassifier", "DecisionTree"),
-           hints=("Two loops: over the columns, and over the places between two different values. Keep the best so far.",),
+           hints=("Two loops: over the columns, and over the places between two different values. Keep the best "
+                  "so far.",),
            takeaway="You have trained a model by trying everything. A tree does no more, again and again.")
 def _one_rule(trial):
     for _ in range(3):
         table, y, splits = _table_to_split()
         column, before, after, *_ = splits[0]
         name, place = trial.pair(trial(table, y), "the name of a column and where to split it")
-        rule = "The best split is the one with the lowest impurity, weighted by the rows of both sides, over all columns."
-        others = {"It was chosen by the share of right answers, and several splits have the same.": max(splits, key=lambda s: s[4])[0],
+        rule = "The best split is the one with the lowest impurity, weighted by the rows, over all columns."
+        others = {"It was chosen by the share of right answers, and several splits have the same.":
+                      max(splits, key=lambda s: s[4])[0],
                   "It was chosen by the impurity of both sides without their rows: a side of one row is always pure.":
                       min(splits, key=lambda s: s[5])[0],
                   "That column has the *most* impurity left.": splits[-1][0],
@@ -85,9 +93,10 @@ def _one_rule(trial):
                   "That is the first column, whatever it holds.": "age"}
         if not isinstance(name, str): trial.refuse(f"wanted the name of a column, got `{value_text(name)}`.")
         trial.same(name, column, rule, {why: wrong for why, wrong in others.items() if wrong != column})
-        trial.same_number(place, (before + after)/2, "The column is right. Its split lies halfway between two neighbours.", {
-            "The column is right. That is the last value on the left, and halfway to the next one was asked for.": before,
-            "The column is right. That is the first value on the right, and halfway from the one before was asked for.": after,
+        rule = "The column is right. Its split lies halfway between two values."
+        trial.same_number(place, (before + after)/2, rule, {
+            "The column is right. That is the last value on the left; halfway to the next one was asked for.": before,
+            "The column is right. That is the first value on the right; halfway was asked for.": after,
             "The column is right. That is its mean, which knows nothing of the answers.": table[column].mean(),
             "The column is right. That is its median, which knows nothing of the answers.": table[column].median(),
             "The column is right. That is its impurity, and the place was asked for.": splits[0][3]})
@@ -109,9 +118,10 @@ def _as_numbers(trial, got, n): # A tensor of `n` numbers; refuses anything else
     return got.double()
 
 @check.add("bagged(X, y, new, n, rng)", "T4",
-           "Mean probability of 1 for the rows of `new`, over `n` trees that each learned from rows drawn with replacement",
+           "Mean probability of 1 for the rows of `new`, over `n` trees that learned from rows drawn with replacement",
            section="Many trees", changes=True, without=("BaggingClassifier", "RandomForestClassifier", "Forest"),
-           hints=("One loop over the trees: draw row numbers, take these rows of `X` and of `y`, train, ask about `new`.",),
+           hints=("One loop over the trees: draw row numbers, take these rows of `X` and of `y`, train, and ask "
+                  "about `new`.",),
            takeaway="Its errors cancel out. No tree of the bag is as good as the bag.")
 def _bagged(trial):
     for n in (5, 12):
@@ -127,7 +137,8 @@ def _bagged(trial):
         got = trial(X, y, new, n, np.random.default_rng(seed))
         trial.last_call = f"bagged(X, y, new, {n}, rng)"
         slips = {"All trees learned from the same rows: draw anew for each, and with replacement.": whole,
-                 "Rows and answers were drawn apart, so the answers no longer belong to their rows.": bag(draw=two).mean(0),
+                 "Rows and answers were drawn apart, so the answers no longer belong to their rows.":
+                     bag(draw=two).mean(0),
                  "Those are shares of votes, and the mean of the probabilities was asked for.": answers.mean(0),
                  "Those are sums, and the mean was asked for.": each.sum(0),
                  "Those are probabilities of 0.": 1 - each.mean(0), "That is what the last tree says.": each[-1],
@@ -173,16 +184,19 @@ def _bag_to_judge(trees, rows): # In which no two slips give the same
         known = torch.stack([torch.zeros(rows).index_fill(0, torch.tensor(numbers), 1.) for numbers in drawn])
         votes = (0.5 + (2*y - 1)*(0.25*known + 0.04) + 0.35*torch.randn(trees, rows)).clamp(0, 1)
         right, slips = _oob_shares(votes, drawn, y)
-        if len({round(share, 5) for share in (right, *slips.values())}) == len(slips) + 1: return votes, drawn, y, right, slips
+        if len({round(share, 5) for share in (right, *slips.values())}) == len(slips) + 1:
+            return votes, drawn, y, right, slips
 
 @check.add("oob_accuracy(votes, drawn, y)", "T4",
            "Share of right answers when each row is judged by the trees that did not draw it", section="Many trees",
-           hints=("Make a table of who may judge whom, as large as `votes`. Then sums over the trees, of votes and of judges.",),
+           hints=("Make a table of who may judge whom, as large as `votes`. Then sums over the trees, of votes and of "
+                  "judges.",),
            takeaway="A validation for free: no row was put aside, and no row was judged by a tree that knew it.")
 def _oob_accuracy(trial):
     for trees, rows in ((4, 61), (6, 83)):
         votes, drawn, y, right, slips = _bag_to_judge(trees, rows)
-        trial.same_number(trial(votes, drawn, y), right, "Each row is judged by the trees that have not drawn it.", slips)
+        rule = "Each row is judged by the trees that have not drawn it."
+        trial.same_number(trial(votes, drawn, y), right, rule, slips)
 
 # %% ../../nbs/solutions/06_tabular.ipynb #check-boosted_sum
 def _boost(x, y, rounds, lr, start=True, keep=1., fit_to="rest", depth=2): # Predictions after each round
@@ -218,7 +232,8 @@ def _boosted_sum(trial):
                  "That is what is left over, and the predictions were asked for.": y - found[rounds],
                  "That is one tree too many.": found[rounds + 1], "That is one tree too few.": found[rounds - 1],
                  "The mean, with which it starts, is missing at the end.": found[rounds] - y.mean(),
-                 "The trees have a single split each, and two levels were asked for.": _boost(x, y, rounds, lr, depth=1)[-1],
+                 "The trees have a single split each, and two levels were asked for.":
+                     _boost(x, y, rounds, lr, depth=1)[-1],
                  "That is what the last tree says, and the sum was asked for.": (found[rounds] - found[rounds - 1])/lr}
         trial.same(_as_numbers(trial, got, 50), torch.tensor(found[rounds]),
                    "The prediction is the mean, plus `lr` times what each tree says.",
