@@ -1,4 +1,5 @@
 "Lesson 6: our trees against scikit-learn's, tables that are not as expected, and what its figures must reach"
+import html
 import json
 import re
 import shutil
@@ -264,6 +265,50 @@ def test_the_tree_on_the_page(titanic):
 def test_the_scripts_can_be_parsed(page, tmp_path):
     (tmp_path/"page.js").write_text(re.search(r"<script>(.*)</script>", page, re.S)[1])
     assert not subprocess.run(["node", "--check", tmp_path/"page.js"], capture_output=True).stderr
+
+
+PLAY = """
+<script>
+const choice = document.querySelector("select"), slider = document.querySelector("input[type=range]");
+const texts = () => [...document.querySelectorAll(".said")].map(said => said.innerText);
+const report = {first: texts()};
+choice.value = "2"; choice.dispatchEvent(new Event("change"));
+slider.value = CUT; slider.dispatchEvent(new Event("input"));
+report.then = texts();
+report.on = [...document.querySelectorAll(".on")].map(node => +node.dataset.node);
+report.open = [...document.querySelectorAll("details[open] > summary")].map(node => +node.dataset.node);
+document.querySelector(".none").click();
+report.closed = document.querySelectorAll("details[open]").length;
+const told = document.createElement("pre");
+told.id = "report"; told.textContent = JSON.stringify(report);
+document.body.append(told);
+</script>
+"""
+
+
+def test_the_branches_open_and_the_split_moves_in_a_browser(titanic, tmp_path):
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None: pytest.skip("no browser found")
+    table, y = titanic
+    tree = DecisionTree(3, 10).fit(table, y)
+    shown, cut = tree_page(tree, table[:4].set_axis(list("abcd"))), 22
+    known = table["Age"].notna().to_numpy()
+    age, answers = table["Age"][known].to_numpy(), y[known]
+    page = tmp_path/"page.html"
+    page.write_text("<!doctype html><meta charset=utf-8><body>" + shown.page() + SplitPage(age, answers, "age").page()
+                    + PLAY.replace("CUT", str(cut)), encoding="utf-8")
+    done = subprocess.run([program, "--headless", "--no-sandbox", "--disable-gpu",
+                           f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=3000", "--dump-dom", page.as_uri()],
+                          capture_output=True, text=True, encoding="utf-8", timeout=90)
+    report = json.loads(html.unescape(re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.S)[1]))
+    _, path, said = shown.people[2]
+    assert report["on"] == sorted(path) and report["open"] == sorted(path[:-1]) and report["closed"] == 0
+    assert report["first"][0] == "" and report["then"][0] == said
+    used = float(re.search(r"age up to ([0-9.]+):", report["then"][1])[1]) # the nearest step of the slider
+    left = age <= used + 0.05
+    together = sum(side.sum()*gini(answers[side]) for side in (left, ~left))/len(age)
+    assert abs(used - cut) < 0.3 and f"{left.sum()} rows" in report["then"][1]
+    assert float(report["then"][1].rpartition(": ")[2]) == pytest.approx(together, abs=2e-4)
 
 
 # What the kept run has measured
