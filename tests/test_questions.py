@@ -177,7 +177,8 @@ COVERED = {
     "02_deployment": (53, "D", range(1, 17)),
     "03_foundations": (39, "F", range(1, 12)),
     "04_mnist": (37, "M", range(1, 9)),
-    "05_pets": (54, "P", [*range(54, 14), 15]),
+    "05_pets": (54, "P", [*range(1, 14), 15]),
+    "06_tabular": (34, "T", [1, 3, 4, 7, 8, 10]),
 } # {lesson: (questions, letter of its rows in the table of contents, rows with questions)}
 
 
