@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import torch
-from fastai.tabular.all import Categorify, CategoryBlock, FillMissing, Normalize, RandomSplitter, TabularPandas, range_of
+from fastai.tabular.all import (Categorify, CategoryBlock, FillMissing, Normalize, RandomSplitter, TabularPandas,
+                                range_of)
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from timing import ROUNDS, Way, compare
 
@@ -47,7 +48,7 @@ def ways_to_batch(
     for (xb, *_), (cb, *_) in zip(loader, from_tensors(), strict=True): assert xb.shape == cb.shape
     exhaust = lambda batches: sum(1 for _ in batches)
     return [("one pass: fastai's tabular DataLoader", lambda: exhaust(loader), None),
-            ("one pass: slices of tensors", lambda: exhaust(from_tensors()), 5.)]
+            ("one pass: slices of tensors", lambda: exhaust(from_tensors()), 20.)]
 
 Fit = Callable[[np.ndarray, np.ndarray], object] # learns from columns and answers
 
@@ -71,7 +72,10 @@ def seconds_by_rows(
     taken = {name: [] for name in fits}
     for rows in sizes:
         for name, fit in fits.items():
-            if taken[name] and (taken[name][-1] is None or taken[name][-1] > PATIENCE): taken[name].append(None); continue
+            last = taken[name][-1] if taken[name] else 0
+            if last is None or last > PATIENCE:
+                taken[name].append(None)
+                continue
             start = time.perf_counter()
             fit(X[:rows], y[:rows])
             taken[name].append(time.perf_counter() - start)

@@ -14,7 +14,7 @@ from course_lib.base.env import asset
 from course_lib.dives.learned_to_learn import TableLearner, draw_tables
 
 TABLES, ROWS, COLUMNS = 16, (48, 128), (2, 8)  # in a batch; fewest and most
-LR, WARM_UP, CLIP = 1.5e-3, 0.05, 1.           # highest rate, share of the steps that lead up to it, length of gradients
+LR, WARM_UP, CLIP = 1.5e-3, 0.05, 1.           # highest rate, share of steps up to it, gradients' length
 EVERY = 250                                    # steps between two printed lines
 
 def draw_batch(
@@ -51,8 +51,8 @@ def train(
         losses.append(loss.item())
         if (step + 1)%EVERY == 0 or step + 1 == steps:
             recent = losses[-EVERY:]
-            print(f"{step + 1:6} steps  loss {sum(recent)/len(recent):.4f}  {time.process_time() - start:.0f} CPU seconds",
-                  flush=True)
+            seconds = time.process_time() - start
+            print(f"{step + 1:6} steps  loss {sum(recent)/len(recent):.4f}  {seconds:.0f} CPU seconds", flush=True)
     return model, losses
 
 def main():
