@@ -87,6 +87,8 @@ def test_families_are_groups_and_men_do_not_count():
     family, ticket, counts = rows.travel_groups(PEOPLE)
     assert len(set(family[:4])) == 1 and family[4] != family[0] and (ticket[:4] == ticket[0]).all()
     assert counts.tolist() == [False, True, True, True, True]
+    without_fare = rows.travel_groups(PEOPLE.assign(Fare=[69.55]*4 + [None]))[0]
+    assert without_fare.tolist() == family.tolist()       # a gap is a value, and no group of its own number -1
 
 
 def test_companions_never_hold_the_own_answer_nor_an_unknown_one():
