@@ -178,7 +178,7 @@ COVERED = {
     "03_foundations": (39, "F", range(1, 12)),
     "04_mnist": (37, "M", range(1, 9)),
     "05_pets": (54, "P", [*range(1, 14), 15]),
-    "06_tabular": (34, "T", [1, 3, 4, 7, 8, 10]),
+    "06_tabular": (55, "T", [*range(1, 9), 10]),
 } # {lesson: (questions, letter of its rows in the table of contents, rows with questions)}
 
 
