@@ -61,7 +61,7 @@ def best_guess(
 ) -> tuple[float, float]: # (mean, variance) of the rating
     "The prediction with the least squared error, and that error"
     below = [0., *(NormalDist(stars, NOISE).cdf(edge) for edge in (1.5, 2.5, 3.5, 4.5)), 1.]
-    chances = [high - low for low, high in zip(below, below[1:])]
+    chances = [high - low for low, high in zip(below[:-1], below[1:], strict=True)]
     middle = sum(chance*rating for rating, chance in enumerate(chances, start=1))
     return middle, sum(chance*(rating - middle)**2 for rating, chance in enumerate(chances, start=1))
 
