@@ -12,7 +12,7 @@ NAMES = dict(torch=torch, F=F, nn=nn, np=np, pd=pd, CollabDataLoaders=CollabData
 # What each mistake on the page is told
 CAUSES = {
     "embed-short": "cannot be multiplied", "embed-whole": "same dtype", "embed-index": "looked up by index",
-    "sgd_step-new": "*new* factors", "sgd_step-place": "`person` was changed", "sgd_step-two": "has a factor 2",
+    "sgd_step-new": "person's new factors", "sgd_step-place": "`person` was changed", "sgd_step-two": "has a factor 2",
     "train_factors-biases": "What do the products add?", "train_factors-column": "wanted shape",
     "train_factors-zeros": "the same for every pair",
     "more_like-named": "named came back", "more_like-long": "Nothing was normalised",
@@ -31,8 +31,8 @@ SQUARE = "square, unit = films.T@films, torch.eye(films.shape[1])\n    "
 BOOKS = "names = dict(user_name='reader', item_name='book', rating_name='stars')\n    " \
         "dls = CollabDataLoaders.from_df(table, bs=32, **names)\n    "
 FIT = "\n    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle"
-FACTORS = "u, v = (torch.randn(n, {k})*0.1 for n in (n_people, n_films)); u.requires_grad_(); v.requires_grad_()\n    " \
-          "b, c = (torch.zeros(n, requires_grad=True) for n in (n_people, n_films)); m = ratings.mean()\n    " \
+FACTORS = "u, v = (torch.randn(n, {k})*0.1 for n in (n_people, n_films)); u.requires_grad_(); v.requires_grad_()\n" \
+          "    b, c = (torch.zeros(n, requires_grad=True) for n in (n_people, n_films)); m = ratings.mean()\n    " \
           "def predict(p): return m + b[p[:, 0]] + c[p[:, 1]] + (u[p[:, 0]]*v[p[:, 1]]).sum(1)\n    " \
           "opt = torch.optim.Adam([u, v, b, c], {lr})\n    for _ in range({steps}):\n        " \
           "opt.zero_grad(); F.mse_loss(predict(pairs), ratings).backward(); opt.step()\n    return predict"
@@ -63,7 +63,8 @@ MORE = [
     ("train_factors", "return ratings", "wanted a function"),
     ("train_factors", "m = ratings.mean()\n    return lambda p: m + 0*p[:, 0]", "the same for every pair"),
     ("train_factors",
-     "u, v = torch.randn(n_people, 2), torch.randn(n_films, 2)\n    return lambda p: 3 + (u[p[:, 0]]*v[p[:, 1]]).sum(1)",
+     "u, v = torch.randn(n_people, 2), torch.randn(n_films, 2)\n    "
+     "return lambda p: 3 + (u[p[:, 0]]*v[p[:, 1]]).sum(1)",
      "no better than the mean"),
     ("train_factors", "return lambda p: ratings", "wanted shape"),
     ("train_factors",

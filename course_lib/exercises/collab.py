@@ -72,7 +72,7 @@ def _sgd_step(trial):
             "The gradient of a square has a factor 2.": _moved(*call, two=0.5, price=1.),
             "The 2 is there for the decay, and missing for the error.": _moved(*call, two=0.5),
             "The decay lacks its 2.": _moved(*call, price=1.),
-            "The film moved by the person's *new* factors. Compute both gradients first.": _moved(*call, old=False),
+            "The film moved by the person's new factors. Compute both gradients first.": _moved(*call, old=False),
             "The learning rate is not in it.": _moved(person, film, rating, 1., wd),
             "The film came first.": right.roll(len(person)),
             "The decay makes the numbers larger.": _moved(*call, price=-2.),
@@ -149,6 +149,11 @@ def _more_like(trial):
             "Only the first of those named was looked at.": ranked(unit@unit[liked[0]])})
 
 # %% ../../nbs/solutions/07_collab.ipynb #check-fit_person
+def _ridge(films, rest, price):
+    "The vector for a matrix of prices, or for one price at every place"
+    films, rest = films.double(), rest.double()
+    return torch.linalg.solve(films.T@films + price, films.T@rest).float()
+
 @check.add("fit_person(films, rest, wd)", "C6", "The person's vector with the least loss, with all films fixed",
            section="A new person", without=("Ridge",),
            hints=("Write the gradient of the loss, set it to zero, and sort the terms. What multiplies the person?",),
@@ -156,18 +161,16 @@ def _more_like(trial):
 def _fit_person(trial):
     for n, k, wd in ((6, 2, 0.7), (1, 3, 0.2), (20, 5, 2.), (3, 8, 1.)):
         films, rest = torch.randn(n, k), torch.randn(n)
-        square, side = films.T@films, films.T@rest
-        def solved(price, square=square.double(), side=side.double()):
-            return torch.linalg.solve(square + price, side).float()
+        side = films.T@rest
         unit = torch.eye(k)
         slips = {"`wd` is not in it: that is plain least squares.": torch.linalg.pinv(films.double()).float()@rest,
-                 "`wd` was multiplied by the number of ratings.": solved(n*wd*unit),
-                 "`wd` was divided by the number of ratings.": solved(wd/n*unit),
-                 "The price was 1, whatever `wd` is.": solved(unit),
-                 "`wd` was squared.": solved(wd**2*unit), "`wd` counted twice.": solved(2*wd*unit),
-                 "The person points the wrong way: a sign is turned.": -solved(wd*unit),
+                 "`wd` was multiplied by the number of ratings.": _ridge(films, rest, n*wd*unit),
+                 "`wd` was divided by the number of ratings.": _ridge(films, rest, wd/n*unit),
+                 "The price was 1, whatever `wd` is.": _ridge(films, rest, unit),
+                 "`wd` was squared.": _ridge(films, rest, wd**2*unit), "`wd` counted twice.": _ridge(films, rest, 2*wd*unit),
+                 "The person points the wrong way: a sign is turned.": -_ridge(films, rest, wd*unit),
                  "Nothing was solved: that is the sum of the films, each times its rest.": side}
-        right = solved(wd*unit)
+        right = _ridge(films, rest, wd*unit)
         slips = {why: value for why, value in slips.items() if not torch.allclose(value, right, 1e-3, 1e-4)}
         trial.same(trial(films, rest, wd), right, "At the lowest point of the loss its gradient is 0.", slips)
 
