@@ -112,6 +112,6 @@ OTHERS = [
     ("fit_person", "k = films.shape[1]\n    rows = torch.cat([films, wd**0.5*torch.eye(k)])\n    "
      "return torch.linalg.lstsq(rows, torch.cat([rest, torch.zeros(k)])[:, None]).solution[:, 0]"),
     ("train_collab",
-     f"{BOOKS}learn = collab_learner(dls, n_factors=8, y_range=(0, 6)){FIT}(5, 0.1, wd=0.1)\n    "
+     f"{BOOKS}learn = collab_learner(dls, n_factors=8, y_range=(0, 6)){FIT}(10, 0.1, wd=0.1)\n    "
      "return learn"),
 ]
