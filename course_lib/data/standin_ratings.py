@@ -15,10 +15,10 @@ from .standins import recipe
 # %% ../../nbs/lib/data/09_standin_ratings.ipynb #constants
 PEOPLE, FILMS, RATED = 300, 160, 140 # People, films, and how many films each person has rated
 MIDDLE, NOISE = 3.5, 0.8             # Stars, and the standard deviation of chance before rounding
-GENRES = ("unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
-          "Mystery Romance Sci-Fi Thriller War Western").split()
-TRAITS = {"Action": (0.9, -0.3), "Sci-Fi": (0.7, 0.5), "Comedy": (0.1, -0.9), "Drama": (-0.8, 0.4), "Romance": (-0.7, -0.5),
-          "Documentary": (-0.3, 0.9)} # {genre: where the traits of its films lie}
+GENRES = ("unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror "
+          "Musical Mystery Romance Sci-Fi Thriller War Western").split()
+TRAITS = {"Action": (0.9, -0.3), "Sci-Fi": (0.7, 0.5), "Comedy": (0.1, -0.9), "Drama": (-0.8, 0.4),
+          "Romance": (-0.7, -0.5), "Documentary": (-0.3, 0.9)} # {genre: where the traits of its films lie}
 WORK = ("student", "writer", "nurse", "engineer", "retired")
 FIRST = ("Silent", "Long", "Second", "Paper", "Winter", "Crooked", "Last", "Amber", "Hollow", "Northern")
 SECOND = ("Harbour", "Orchard", "Signal", "Mirror", "Bridge", "Garden", "Letter", "Engine", "Island", "Café",

@@ -102,9 +102,10 @@ def _factor_fault(said, stars, biases):
     if loss < 0.35*biases: return ""
     if said.std() < 0.02: return "it says the same for every pair."
     if loss > 0.95*spread: return "it is no better than the mean. Was it trained, and on which column?"
-    if loss > 0.8*biases: return f"its loss is {loss:.2f}, and biases alone reach {biases:.2f}. What do the products add?"
-    return (f"its loss on new pairs is {loss:.2f}: better than biases alone, {biases:.2f}, and {0.35*biases:.2f} can be had. "
-            "Two factors at least? More steps, or a little weight decay?")
+    if loss > 0.8*biases:
+        return f"its loss is {loss:.2f}, and biases alone reach {biases:.2f}. What do the products add?"
+    return (f"its loss on new pairs is {loss:.2f}: better than biases alone, {biases:.2f}, and {0.35*biases:.2f} "
+            "can be had. Two factors at least? More steps, or a little weight decay?")
 
 # %% ../../nbs/solutions/07_collab.ipynb #check-train_factors
 @check.add("train_factors(pairs, ratings, n_people, n_films)", "C3",
@@ -167,7 +168,8 @@ def _fit_person(trial):
                  "`wd` was multiplied by the number of ratings.": _ridge(films, rest, n*wd*unit),
                  "`wd` was divided by the number of ratings.": _ridge(films, rest, wd/n*unit),
                  "The price was 1, whatever `wd` is.": _ridge(films, rest, unit),
-                 "`wd` was squared.": _ridge(films, rest, wd**2*unit), "`wd` counted twice.": _ridge(films, rest, 2*wd*unit),
+                 "`wd` was squared.": _ridge(films, rest, wd**2*unit),
+                 "`wd` counted twice.": _ridge(films, rest, 2*wd*unit),
                  "The person points the wrong way: a sign is turned.": -_ridge(films, rest, wd*unit),
                  "Nothing was solved: that is the sum of the films, each times its rest.": side}
         right = _ridge(films, rest, wd*unit)

@@ -82,17 +82,19 @@ def factor_table(
     show = lambda values: [[value if np.isfinite(value) else None for value in row] for row in values.tolist()]
     stars = [["" if np.isnan(value) else f"{value:.0f}" for value in row] for row in ratings.to_numpy(float)]
     still = dict(fixedrange=True, showgrid=False, zeroline=False)
-    heat = go.Heatmap(z=show(errors), x=list(ratings.columns), y=list(ratings.index), text=stars, texttemplate="%{text}",
-                      zmin=-3, zmax=3, xgap=1, ygap=1, colorscale=[[0, BLUE], [0.5, FAINT], [1, ORANGE]],
+    heat = go.Heatmap(z=show(errors), x=list(ratings.columns), y=list(ratings.index), text=stars,
+                      texttemplate="%{text}", zmin=-3, zmax=3, xgap=1, ygap=1,
+                      colorscale=[[0, BLUE], [0.5, FAINT], [1, ORANGE]],
                       hovertemplate="%{customdata}<extra></extra>", hoverongaps=False,
                       colorbar=dict(title="too high<br>by stars", thickness=12))
     loss = np.square(errors[known]).mean()
     figure = new_figure(heat, title=f"Mean squared error: {loss:.4f}", dragmode=False,
-                        margin=dict(l=80, r=10, t=50, b=150), xaxis=still | dict(tickangle=-50), yaxis=still | dict(autorange="reversed"))
+                        margin=dict(l=80, r=10, t=50, b=150), xaxis=still | dict(tickangle=-50),
+                        yaxis=still | dict(autorange="reversed"))
     table = dict(ratings=show(ratings.to_numpy(float)), people=people.tolist(), films=films.tolist(), rate=rate,
                  peopleNames=list(ratings.index), filmNames=list(ratings.columns))
-    alt = (f"A table of {ratings.shape[0]} people and {ratings.shape[1]} films with {known.sum()} ratings, coloured by the "
-           f"error of the prediction. Mean squared error at first: {loss:.4f}. A list to choose a person or a film, "
-           "sliders for its two factors, and buttons for steps of gradient descent.")
+    alt = (f"A table of {ratings.shape[0]} people and {ratings.shape[1]} films with {known.sum()} ratings, coloured by "
+           f"the error of the prediction. Mean squared error at first: {loss:.4f}. A list to choose a person or a "
+           "film, sliders for its two factors, and buttons for steps of gradient descent.")
     return PageFigure(figure, alt, name, height=560, script=f"const table = {to_script(table)};{FACTOR_SCRIPT}",
                       controls=factor_controls(ratings))

@@ -132,7 +132,7 @@ def factor_workbook(
     if dest.suffix != ".xlsx": raise CourseError(f"A workbook's name ends in .xlsx, got {dest.name}.")
     if not np.isfinite(values).any(): raise CourseError("The table has no rating. Put some numbers into it.")
     bad = values[~np.isnan(values) & ~((1 <= values) & (values <= 5))]
-    if len(bad): raise CourseError(f"Ratings go from 1 to 5, and {bad[0]:g} is among them. Take it out or put it right.")
+    if len(bad): raise CourseError(f"Ratings go from 1 to 5, and {bad[0]:g} is among them. Take it out, or correct it.")
     if any(str(name).startswith(tuple("=+-@\t")) for name in (*ratings.columns, *ratings.index)):
         raise CourseError("A name begins like a formula. Rename it: a spreadsheet would run it.")
     people, films = start_factors(ratings)
