@@ -82,7 +82,7 @@ class Draws(list):
     def each(self, users, items, contexts=()): # One array of predictions for each draw
         "What each single draw says about pairs; a context that never came in training counts nothing"
         for people, films, effects in self:
-            added = [np.append(effect, 0)[np.minimum(code, len(effect))] for effect, code in zip(effects, contexts)]
+            added = [np.append(effect, 0)[np.minimum(code, len(effect))] for effect, code in zip(effects, contexts, strict=False)]
             yield self.centre + product(people[users], films[items]) + sum(added)
 
     def predict(self, users, items, contexts=(), low=1, high=5): # One number for each pair
@@ -120,10 +120,10 @@ def gibbs(
             side.draw_vectors(other.vectors, ratings - centre - around - other.vectors[theirs, 0], noise, rng)
         rest = ratings - centre - product(people.vectors[users], films.vectors[items])
         around = np.zeros(len(ratings))
-        for place, (code, effect) in enumerate(zip(contexts, effects)):
-            others = sum((e[0][c] for c, e in zip(contexts, effects) if c is not code), 0.)
+        for place, (code, effect) in enumerate(zip(contexts, effects, strict=True)):
+            others = sum(e[0][c] for c, e in zip(contexts, effects, strict=True) if c is not code)
             effects[place] = draw_effects(code, rest - others, effect, noise, rng)
-        for code, (effect, _) in zip(contexts, effects): around = around + effect[code]
+        for code, (effect, _) in zip(contexts, effects, strict=True): around = around + effect[code]
         noise = rng.gamma(1 + len(rest)/2, 1/(1 + ((rest - around)**2).sum()/2))
         if sweep >= warm: draws.append((people.vectors, films.vectors, [effect for effect, _ in effects]))
     return draws
