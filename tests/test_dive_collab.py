@@ -340,7 +340,8 @@ def test_the_better_error_has_the_worse_list():
 def test_that_is_not_the_luck_of_a_split():
     tastes, popular, ease = (measured("07_ranking", f"lists: {name}", "random fifths", "NDCG at 10")
                              for name in ("tastes", "most popular", "EASE"))
-    assert tastes.seeds == [0, 1, 2] and max(tastes.values) < min(popular.values) < max(popular.values) < min(ease.values)
+    assert tastes.seeds == [0, 1,
+                            2] and max(tastes.values) < min(popular.values) < max(popular.values) < min(ease.values)
 
 
 def test_among_rated_films_the_order_turns_round():

@@ -82,7 +82,8 @@ class Draws(list):
     def each(self, users, items, contexts=()): # One array of predictions for each draw
         "What each single draw says about pairs; a context that never came in training counts nothing"
         for people, films, effects in self:
-            added = [np.append(effect, 0)[np.minimum(code, len(effect))] for effect, code in zip(effects, contexts, strict=False)]
+            added = [np.append(effect, 0)[np.minimum(code, len(effect))]
+                     for effect, code in zip(effects, contexts, strict=False)]
             yield self.centre + product(people[users], films[items]) + sum(added)
 
     def predict(self, users, items, contexts=(), low=1, high=5): # One number for each pair
@@ -141,10 +142,12 @@ def check_ratings(users, items, ratings, counts):
     users, items, ratings = np.asarray(users), np.asarray(items), np.asarray(ratings, dtype=float)
     if not len(users) == len(items) == len(ratings) > 0:
         raise CourseError(f"Each rating needs a person and a film: {len(users)}, {len(items)} and {len(ratings)} came.")
-    if bad := int((~np.isfinite(ratings)).sum()): raise CourseError(f"{bad} of {len(ratings)} ratings are no numbers. Leave them out.")
+    if bad := int((~np.isfinite(ratings)).sum()):
+        raise CourseError(f"{bad} of {len(ratings)} ratings are no numbers. Leave them out.")
     for name, ids, count in (("people", users, counts[0]), ("films", items, counts[1])):
         if not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= count:
-            raise CourseError(f"Numbers of {name} must be whole, from 0 to {count - 1}. `pd.factorize` makes such numbers from names.")
+            raise CourseError(f"Numbers of {name} must be whole, from 0 to {count - 1}. `pd.factorize` makes such "
+                              "numbers from names.")
     return users, items, ratings
 
 # %% ../../nbs/dives/07_beat_the_papers.ipynb #papers-watched
