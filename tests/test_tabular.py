@@ -314,14 +314,22 @@ def test_the_branches_open_and_the_split_moves_in_a_browser(titanic, tmp_path):
 
 # What the kept run has measured
 
-@pytest.mark.skipif(not RESULTS.is_file(), reason="no full run is kept")
+def kept(what, metric="accuracy"):
+    "The median of a figure that the last full run has kept"
+    if not RESULTS.is_file(): pytest.skip("no full run is kept")
+    measured = json.loads(RESULTS.read_text(encoding="utf-8"))["measured"]
+    values, = [entry["values"] for entry in measured if (entry["what"], entry["metric"]) == (what, metric)]
+    return np.median(values)
+
+
 @pytest.mark.parametrize("what, metric, least", [
     ("Titanic, women live", "accuracy", 0.78), ("Titanic, linear model", "accuracy", 0.785),
     ("Titanic, our forest", "accuracy", 0.81), ("Titanic, our boosting", "accuracy", 0.815),
     ("census, tabular_learner, published columns", "accuracy", 0.834),
     ("our tree and scikit-learn's, same answers", "share", 0.99),
     ("census, scikit-learn's boosting", "accuracy", 0.8735), ("census, mean of the last three", "AUC", 0.93)])
-def test_floors(what, metric, least):
-    measured = json.loads(RESULTS.read_text(encoding="utf-8"))["measured"]
-    values, = [entry["values"] for entry in measured if (entry["what"], entry["metric"]) == (what, metric)]
-    assert np.median(values) >= least
+def test_floors(what, metric, least): assert kept(what, metric) >= least
+
+
+def test_our_forest_is_within_half_a_point():
+    assert abs(kept("Titanic, our forest") - kept("Titanic, scikit-learn's, same folds")) <= 0.005
