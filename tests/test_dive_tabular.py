@@ -234,3 +234,9 @@ def test_a_line_sees_further_than_trees():
     assert miss["date in parts"] > 2*miss["line, then"] and miss["line, then"] < 1.25*miss["the planted"]
     assert figure("06_time_and_dates", "old and new", "all") > 0.99
     assert figure("06_time_and_dates", "old and new", "without") < 0.6
+
+
+def test_an_ensemble_on_rich_columns_is_no_worse_than_one_network_on_plain_ones():
+    best = figure("06_features_and_submission", "networks and forest", "rich")
+    assert best > 0.79 and best >= figure("06_features_and_submission", "one network", "plain")
+    assert figure("06_features_and_submission", "rows of a valid") == 418
