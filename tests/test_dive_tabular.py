@@ -240,3 +240,9 @@ def test_an_ensemble_on_rich_columns_is_no_worse_than_one_network_on_plain_ones(
     best = figure("06_features_and_submission", "networks and forest", "rich")
     assert best > 0.79 and best >= figure("06_features_and_submission", "one network", "plain")
     assert figure("06_features_and_submission", "rows of a valid") == 418
+
+
+def test_what_was_learned_from_made_up_tables_holds_on_real_ones_and_not_on_a_chessboard():
+    auc = {way: figure("06_learned_to_learn", way, "mean of six real") for way in ("logistic", "boosted", "learned")}
+    assert auc["learned"] > auc["boosted"] + 0.01 and auc["learned"] > auc["logistic"] - 0.01
+    assert figure("06_learned_to_learn", "boosted", "a chess") > figure("06_learned_to_learn", "learned", "a chess") + 0.1
