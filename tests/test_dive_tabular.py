@@ -240,3 +240,22 @@ def test_an_ensemble_on_rich_columns_is_no_worse_than_one_network_on_plain_ones(
     best = figure("06_features_and_submission", "networks and forest", "rich")
     assert best > 0.79 and best >= figure("06_features_and_submission", "one network", "plain")
     assert figure("06_features_and_submission", "rows of a valid") == 418
+
+
+def test_what_was_learned_from_made_up_tables_holds_on_real_ones_and_not_on_a_chessboard():
+    auc = {way: figure("06_learned_to_learn", way, "mean of six real") for way in ("logistic", "boosted", "learned")}
+    assert auc["learned"] > auc["boosted"] + 0.01 and auc["learned"] > auc["logistic"] - 0.01
+    chess = {way: figure("06_learned_to_learn", way, "a chess") for way in ("boosted", "learned")}
+    assert chess["boosted"] > chess["learned"] + 0.1
+
+
+def test_families_help_and_answers_of_the_own_group_flatter():
+    accuracy = {what: figure("06_what_891_rows_tell", what, "five folds") for what in (
+        "women live", "boosting, plain", "two rules", "boosting, with", "forest, with", "mean of the three")}
+    assert accuracy["women live"] == pytest.approx(0.7868, abs=1e-3) and accuracy["boosting, plain"] > 0.825
+    assert accuracy["two rules"] > 0.833 and accuracy["boosting, with"] > 0.835 and accuracy["forest, with"] > 0.835
+    assert accuracy["mean of the three"] > 0.84
+    leaks = {setting: figure("06_what_891_rows_tell", "boosting with group", setting)
+             for setting in ("inside", "once, own answer inc")}
+    assert leaks["once, own answer inc"] > leaks["inside"] + 0.03
+    assert figure("06_what_891_rows_tell", "mean of three on boards") > 0.785 + 0.03
