@@ -17,9 +17,8 @@ def travel_groups(
 ): # Two numbers of groups for each row (family, ticket), and whether a row is a woman or a boy
     "Who travels with whom"
     surname = people["Name"].str.split(",").str[0]
-    family = (surname + "-" + people["Pclass"].astype(str) + "-" + people["Ticket"].str[:-1] + "-" + people[
-        "Fare"].fillna(-1).astype(str)
-              + "-" + people["Embarked"].fillna("S"))
+    family = (surname + "-" + people["Pclass"].astype(str) + "-" + people["Ticket"].str[:-1]
+              + "-" + people["Fare"].fillna(-1).astype(str) + "-" + people["Embarked"].fillna("S"))
     woman_or_boy = people["Sex"].eq("female") | people["Name"].str.contains(", Master.", regex=False)
     return pd.factorize(family)[0], pd.factorize(people["Ticket"])[0], woman_or_boy.to_numpy()
 
