@@ -212,9 +212,9 @@ def test_imports_are_found_where_they_are_made():
 def test_what_readers_run_needs_the_core_alone():
     found = imported_in("course_lib/**/*.py", "nbs/*.ipynb", "nbs/dives/*.ipynb", "nbs/solutions/*.ipynb")
     assert {"torch", "numpy", "fastai", "gradio"} <= set(found)
-    development = {"nbdev", "websocket"} # `--save` and `course screenshots` alone need them, and say so
-    further = {"myfm"} # An independent check: the cell is passed over where it is not installed
-    assert undeclared({name: files for name, files in found.items() if name not in development | further}, "DEFAULT") == {}
+    optional = {"nbdev", "websocket", # `--save` and `course screenshots` alone need them, and say so
+                "myfm"}               # an independent check: the cell is passed over where it is not installed
+    assert undeclared({name: files for name, files in found.items() if name not in optional}, "DEFAULT") == {}
 
 
 def test_what_developers_run_needs_the_extra_alone():
