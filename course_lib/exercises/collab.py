@@ -6,7 +6,7 @@
 __all__ = ['check']
 
 # %% ../../nbs/solutions/07_collab.ipynb #exported-imports
-import copy
+from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -195,7 +195,7 @@ def _collab_fault(learn, fresh):
         with learn.no_bar(): return learn.get_preds(dl=learn.dls.test_dl(rows))[0].squeeze()
     said, stars = ask(), torch.tensor(fresh["stars"].to_numpy()).float()
     if said.isnan().any(): return "its predictions are no numbers (`nan`)."
-    kept = copy.deepcopy(learn.model.state_dict())
+    kept = deepcopy(learn.model.state_dict())
     with torch.no_grad():
         for number in learn.model.parameters(): number.mul_(20)
     loud = ask()

@@ -114,7 +114,7 @@ def _norm_fault(
 
 # %% ../../nbs/solutions/05_pets.ipynb #check-freeze_all_but_last
 @check.add("freeze_all_but_last(model)", "P7",
-           "Freeze an `nn.Sequential` but for its last layer, norms included; the number of trainable weights",
+           "Freeze all layers but the last, norms included; return the number of trainable weights",
            section="The trap in the norms", changes=True,
            hints=("`parameters()` and `modules()` reach everything inside of a layer, at any depth.",
                   "How does a batch norm mix its running mean with that of a new batch? One of its attributes says "
@@ -178,7 +178,7 @@ def _stepped(
 
 # %% ../../nbs/solutions/05_pets.ipynb #check-discriminative_step
 @check.add("discriminative_step(model, low, high)", "P7",
-           "One SGD step with rates from `low` at the first layer to `high` at the last; the rates as a list",
+           "One SGD step with rates from `low` (first layer) to `high` (last); the rates as a list",
            section="What may change: freezing and fine-tuning", without=("SGD", "optim"), changes=True,
            hints=("First a list of the layers that have weights. Then: which factor leads from `low` to "
                   "`high` in so many steps?",),
@@ -320,7 +320,7 @@ def _one_at_a_time(
 
 # %% ../../nbs/solutions/05_pets.ipynb #check-accumulate
 @check.add("accumulate(model, loss_fn, batches, lr)", "P10",
-           "One SGD step with the gradient of all batches together; their mean loss before the step, without its graph",
+           "One SGD step with the gradient of all batches; their mean loss before it, without graph",
            section="Larger networks, half the digits", changes=True,
            hints=("`loss_fn` gives the mean over one batch. What share of all items is in it?",),
            takeaway="fastai's `GradientAccumulation` does it for you. Batch norms still see the small batches.")
