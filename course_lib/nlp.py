@@ -100,7 +100,7 @@ def stream_rows(
 ) -> tuple: # Two tensors of shape (batches x batch_size, length)
     "Windows in the order of batches, and the same one piece later"
     strip = (len(numbers) - 1)//batch_size//length*length
-    if not strip: raise CourseError(f"A stream of {len(numbers)} pieces is too short for {batch_size} rows of {length}.")
+    if strip <= 0: raise CourseError(f"A stream of {len(numbers)} pieces is too short for {batch_size} rows of {length}.")
     def windows(start):
         strips = torch.tensor(numbers[start:start + batch_size*strip]).view(batch_size, -1, length)
         return strips.transpose(0, 1).reshape(-1, length)
@@ -146,17 +146,14 @@ class Recurrent(nn.Module):
         return self.out(torch.stack(states, 1))
 
 # %% ../nbs/08_nlp.ipynb #lstm
-class LSTMModel(nn.Module):
-    "The same with PyTorch's LSTM in place of the loop"
+class LSTMModel(Recurrent):
+    "The same with PyTorch's LSTM in place of the matrix and the loop"
     def __init__(self, vocab:int, width:int):
-        super().__init__()
-        self.embed, self.lstm, self.out = nn.Embedding(vocab, width), nn.LSTM(width, width, batch_first=True), nn.Linear(width, vocab)
-        self.reset()
-
-    def reset(self): self.state = None
+        super().__init__(vocab, width)
+        self.inner = nn.LSTM(width, width, batch_first=True)
 
     def forward(self, xb):
-        states, state = self.lstm(self.embed(xb), self.state)
+        states, state = self.inner(self.embed(xb), self.state)
         self.state = tuple(part.detach() for part in state)
         return self.out(states)
 
@@ -196,6 +193,8 @@ class TinyGPT(nn.Module):
         self.norm = nn.LayerNorm(width)
         for table in (self.embed, self.places): nn.init.normal_(table.weight, std=0.02)
 
+    def reset(self): pass # It keeps nothing between batches
+
     def forward(self, xb):
         if xb.shape[1] > self.longest: raise CourseError(f"{xb.shape[1]} pieces came, and this model reads {self.longest} at most.")
         x = self.embed(xb) + self.places(torch.arange(xb.shape[1], device=xb.device))
@@ -204,7 +203,7 @@ class TinyGPT(nn.Module):
 # %% ../nbs/08_nlp.ipynb #write-on
 @torch.no_grad()
 def write_on(
-    model:nn.Module,       # Gives scores of shape (rows, length, vocabulary)
+    model:nn.Module,       # One of this page
     numbers:list,          # Pieces to begin with
     count:int,             # Of pieces to add
     temperature:float=1.,  # 0 for always the likeliest
@@ -216,7 +215,7 @@ def write_on(
     chance, numbers = torch.Generator().manual_seed(seed), list(numbers)
     model.eval()
     for _ in range(count):
-        if hasattr(model, "reset"): model.reset()
+        model.reset()
         scores = model(torch.tensor([numbers[-longest:]], device=next(model.parameters()).device))[0, -1].cpu()
         best = scores.argmax() if temperature == 0 else torch.multinomial((scores/temperature).softmax(-1), 1, generator=chance)
         numbers.append(best.item())

@@ -177,6 +177,7 @@ COVERED = {
     "02_deployment": (53, "D", 16),
     "03_foundations": (39, "F", 11),
     "04_mnist": (37, "M", 8),
+    "08_nlp": (36, "N", 6),
 } # {lesson: (questions, letter of its rows in the table of contents, last row with questions)}
 
 

@@ -30,10 +30,12 @@ def test_the_page_of_the_app_is_there_and_what_its_owner_needs_is_not(tmp_path, 
     files = [file for file in (tmp_path/"assets").rglob("*") if file.is_file()]
     names = {file.relative_to(tmp_path/"assets").as_posix() for file in files}
     needed = ("index.html", "sw.js", "model.onnx", "examples/4.jpg")
-    assert {"alive.js", *(f"cat_or_dog/{name}" for name in needed)} <= names
+    assert {"alive.js", *(f"cat_or_dog/{name}" for name in needed), "reader/index.html", "reader/reader.js",
+            "reader/tiny_gpt.safetensors"} <= names
     assert not [name for name in names if name.endswith((".py", ".md", ".ts", ".yml"))]
     known = re.match(r"const ALIVE = (.*);\n", (tmp_path/"assets"/"alive.js").read_text(encoding="utf-8"))[1]
-    assert json.loads(known) == {"cat_or_dog": {"title": CAT_OR_DOG["title"], "megabytes": 1}}
+    assert json.loads(known) == {"cat_or_dog": {"title": CAT_OR_DOG["title"], "megabytes": 1},
+                                 "reader": {"title": "A small reader and writer", "megabytes": 1}}
 
 
 def test_an_installed_package_has_no_site(monkeypatch):
@@ -42,7 +44,8 @@ def test_an_installed_package_has_no_site(monkeypatch):
 
 
 def test_what_is_committed_is_small_and_what_is_built_is_not_committed():
-    assert sum(file.stat().st_size for file in asset("alive").iterdir()) < 150_000
+    sizes = {file.name: file.stat().st_size for file in asset("alive").iterdir()}
+    assert sizes.pop("tiny_gpt.safetensors") < 700_000 and sum(sizes.values()) < 150_000
     assert "/nbs/assets/" in (ROOT/".gitignore").read_text(encoding="utf-8").split()
     workflow = (ROOT/".github"/"workflows"/"site.yml").read_text(encoding="utf-8")
     assert re.search(r"run: course site-assets\n.*run: nbdev-docs", workflow)

@@ -154,7 +154,7 @@ def megabytes(
     app:Path, # Folder of a web app
 ) -> int: # As a host sends them that compresses
     "What has to be loaded before the model can answer"
-    needed = [file for pattern in ("*.js", "*.wasm", "*.onnx", "bundle.json") for file in app.glob(pattern)]
+    needed = [file for pattern in ("*.js", "*.wasm", "*.onnx", "*.safetensors", "bundle.json") for file in app.glob(pattern)]
     return max(round(sum(len(zlib.compress(file.read_bytes(), 1)) for file in needed)/1e6), 1)
 
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21a
@@ -185,6 +185,19 @@ def assets_folder() -> Path: # nbs/assets
         raise CourseError(f"The installed package holds no site. `git clone {repository_url()}`, and make it there.")
     return root/"nbs"/"assets"
 
+# %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21e
+def copy_reader(
+    dest:Path, # Its place on the site
+):
+    "Put the page with lesson 8's tiny GPT into the site"
+    with disk_errors(dest.parent), staging_folder(dest) as work:
+        new = work/"new"
+        new.mkdir()
+        shutil.copyfile(asset("alive/reader.html"), new/"index.html")
+        for name in ("reader.js", "tiny_gpt.safetensors"): shutil.copyfile(asset(f"alive/{name}"), new/name)
+        write_text(new/"bundle.json", json.dumps({"title": "A small reader and writer"}))
+        replace_folder(new, dest)
+
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21d
 def site_assets(
     dest:Path|None=None,        # Folder to fill; nbs/assets by default
@@ -196,7 +209,8 @@ def site_assets(
         bundle = head_bundle(Path(folder)/"bundle", read_head(), **CAT_OR_DOG)
         examples = sorted(asset("alive").glob("*.jpg"))
         copy_page(make_web_app(bundle, Path(folder)/"app", runtime=runtime, examples=examples), dest/"cat_or_dog")
-    write_loader(dest, ["cat_or_dog"])
+    copy_reader(dest/"reader")
+    write_loader(dest, ["cat_or_dog", "reader"])
     return dest
 
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-p2
