@@ -22,7 +22,7 @@ CAUSES = {
     "review_model-single": "It goes by single words", "review_model-untrained": "NotFitted",
     "review_model-turned": "All answers are turned round",
     "encode_word-longest": "The longest known piece", "encode_word-once": "in one place only",
-    "next_letters-one": "Does it see two letters", "next_letters-same": "the letter that it has just read",
+    "next_letters-one": "does it see two letters", "next_letters-same": "the letter that it has just read",
     "next_letters-ahead": "It looks ahead",
     "attend_near-zero": "Forbidden scores were set to 0", "attend_near-after": "cut after the softmax",
     "attend_near-ahead": "Pieces ahead are looked at",
