@@ -9,10 +9,10 @@ __all__ = ['PIECE', 'decode_text', 'merge', 'learn_merges', 'check_texts', 'is_g
 # %% ../nbs/08_nlp.ipynb #exported-imports
 import json, math, re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from .base.env import CourseError
@@ -23,11 +23,13 @@ def decode_text(
     name:str="",   # Said in the message
 ) -> str:
     "Text of a file in UTF-8 or UTF-16, or else in Windows-1252, and then it says so"
-    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8")):
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
+                           (b"", "utf-8")):
         if content.startswith(mark):
             try: return content.decode(encoding)
             except UnicodeDecodeError: pass
-    if b"\0" in content: raise CourseError(f"{name or 'This file'} holds no text: there are zero bytes in it. Leave it out.")
+    if b"\0" in content:
+        raise CourseError(f"{name or 'This file'} holds no text: there are zero bytes in it. Leave it out.")
     print(f"{name or 'A text'} is not in UTF-8; it was read as Windows-1252. Look at its special letters.")
     return content.decode("cp1252", errors="replace")
 
@@ -55,9 +57,9 @@ def learn_merges(
     while len(merges) < count:
         pairs = Counter()
         for parts, times in words.items():
-            for pair in zip(parts, parts[1:]): pairs[pair] += times
+            for pair in pairwise(parts): pairs[pair] += times
         if not pairs: break
-        best = max(pairs, key=lambda pair: (pairs[pair], -number[pair[0]], -number[pair[1]]))  # the older pieces in a tie
+        best = max(pairs, key=lambda pair: (pairs[pair], -number[pair[0]], -number[pair[1]])) # a tie: the older
         words = {merge(parts, best): times for parts, times in words.items()}
         number.setdefault("".join(best), len(number))
         merges.append(best)
@@ -72,11 +74,16 @@ def check_texts(
     network=None, # That shall read the tokens
 ) -> dict: # {what is wrong: numbers of the texts}
     "Find texts that will teach a model nothing; raises `CourseError` where training would be wrong altogether"
-    texts, missing = list(texts), [] if labels is None else [place for place, label in enumerate(labels) if label is None or label != label]
-    if labels is not None and len(labels) != len(texts): raise CourseError(f"{len(texts)} texts came with {len(labels)} labels.")
-    if missing: raise CourseError(f"{len(missing)} of {len(texts)} labels are missing, the first at row {missing[0]}. Leave such rows out.")
+    texts, missing = list(texts), [] if labels is None else [place for place, label in enumerate(labels)
+                                                             if label is None or label != label]
+    if labels is not None and len(labels) != len(texts):
+        raise CourseError(f"{len(texts)} texts came with {len(labels)} labels.")
+    if missing:
+        raise CourseError(f"{len(missing)} of {len(texts)} labels are missing, the first at row {missing[0]}. Leave "
+                          "such rows out.")
     if network is not None and len(tokenizer) > (rows := network.get_input_embeddings().num_embeddings):
-        raise CourseError(f"The tokenizer knows {len(tokenizer)} tokens and the network {rows}: they do not belong together. "
+        raise CourseError(f"The tokenizer knows {len(tokenizer)} tokens and the network {rows}: they do not belong "
+                          "together. "
                           "Load both by the same name.")
     special, found = set(tokenizer.all_special_ids), {}
     for place, text in enumerate(texts):
@@ -100,7 +107,7 @@ def stream_rows(
 ) -> tuple: # Two tensors of shape (batches x batch_size, length)
     "Windows in the order of batches, and the same one piece later"
     strip = (len(numbers) - 1)//batch_size//length*length
-    if strip <= 0: raise CourseError(f"A stream of {len(numbers)} pieces is too short for {batch_size} rows of {length}.")
+    if strip <= 0: raise CourseError(f"{len(numbers)} pieces are too few for {batch_size} rows of {length}.")
     def windows(start):
         strips = torch.tensor(numbers[start:start + batch_size*strip]).view(batch_size, -1, length)
         return strips.transpose(0, 1).reshape(-1, length)
@@ -112,7 +119,7 @@ class NGram:
     def __init__(self, numbers:list, order:int, vocab:int, weight:float=5.):
         self.order, self.vocab, self.weight = order, vocab, weight
         self.seen = Counter({(): len(numbers)})
-        for n in range(order): self.seen.update(zip(*[numbers[start:] for start in range(n + 1)]))
+        for n in range(order): self.seen.update(zip(*[numbers[start:] for start in range(n + 1)], strict=False))
 
     def probability(self, before:tuple, piece:int) -> float:
         "Chance that `piece` follows `before`: each longer context corrects what the shorter ones say"
@@ -123,7 +130,8 @@ class NGram:
         return chance
 
     def perplexity(self, numbers:list) -> float:
-        logs = [math.log(self.probability(numbers[max(i - self.order + 1, 0):i], numbers[i])) for i in range(1, len(numbers))]
+        logs = [math.log(self.probability(numbers[max(i - self.order + 1, 0):i], numbers[i]))
+                for i in range(len(numbers))]
         return math.exp(-sum(logs)/len(logs))
 
 # %% ../nbs/08_nlp.ipynb #rnn
@@ -196,7 +204,8 @@ class TinyGPT(nn.Module):
     def reset(self): pass # It keeps nothing between batches
 
     def forward(self, xb):
-        if xb.shape[1] > self.longest: raise CourseError(f"{xb.shape[1]} pieces came, and this model reads {self.longest} at most.")
+        if xb.shape[1] > self.longest:
+            raise CourseError(f"{xb.shape[1]} pieces came, and it reads {self.longest} at most.")
         x = self.embed(xb) + self.places(torch.arange(xb.shape[1], device=xb.device))
         return self.norm(self.blocks(x)) @ self.embed.weight.T
 
@@ -211,14 +220,14 @@ def write_on(
     seed:int=42,
 ) -> list: # All pieces
     "Draw one piece after another"
-    if not numbers or temperature < 0: raise CourseError("Begin with a piece at least, and with a temperature of 0 or more.")
+    if not numbers or temperature < 0: raise CourseError("Begin with a piece, and a temperature of 0 or more.")
     chance, numbers = torch.Generator().manual_seed(seed), list(numbers)
     model.eval()
     for _ in range(count):
         model.reset()
         scores = model(torch.tensor([numbers[-longest:]], device=next(model.parameters()).device))[0, -1].cpu()
-        best = scores.argmax() if temperature == 0 else torch.multinomial((scores/temperature).softmax(-1), 1, generator=chance)
-        numbers.append(best.item())
+        probs = (scores/temperature).softmax(-1) if temperature else (scores == scores.max()).float()
+        numbers.append(torch.multinomial(probs, 1, generator=chance).item())
     return numbers
 
 # %% ../nbs/08_nlp.ipynb #save-browser

@@ -76,7 +76,7 @@ def test_rows_go_on_where_the_batch_before_ended(count, rows, length):
 
 @pytest.mark.parametrize("count", [0, 1, 8])
 def test_a_stream_that_is_too_short_is_refused(count):
-    with pytest.raises(CourseError, match=f"stream of {count} pieces is too short for 2 rows of 4"):
+    with pytest.raises(CourseError, match=f"{count} pieces are too few for 2 rows of 4"):
         nlp.stream_rows(list(range(count)), 2, 4)
 
 
@@ -131,7 +131,8 @@ def test_counting_finds_what_the_grammar_knows():
     "With a word as a piece, two words back decide nearly all; the best possible perplexity is known"
     rng = random.Random(0)
     def words(count): return [word for number in range(count)
-                              for word in ["[BOS]", *draw_text(("pos", "neg")[number%2], rng).replace(".", " .").split()]]
+                              for word in ["[BOS]",
+                                           *draw_text(("pos", "neg")[number%2], rng).replace(".", " .").split()]]
     train, valid = words(2000), words(200)
     number = {word: place for place, word in enumerate(sorted(set(train)))}
     found = nlp.NGram([number[word] for word in train], 4, len(number), 1.).perplexity([number[word] for word in valid])
@@ -148,7 +149,8 @@ def letters(count, seed):
 
 
 @pytest.mark.parametrize("build", [lambda: nlp.Recurrent(8, 24), lambda: nlp.LSTMModel(8, 24),
-                                   lambda: nlp.TinyGPT(8, 24, heads=2, layers=1, longest=16)], ids=["rnn", "lstm", "gpt"])
+                                   lambda: nlp.TinyGPT(8, 24, heads=2, layers=1, longest=16)],
+                                   ids=["rnn", "lstm", "gpt"])
 def test_every_rung_reaches_the_planted_perplexity(build):
     torch.manual_seed(0)
     model, (xs, ys) = build(), nlp.stream_rows(letters(3000, 0), 10, 16)
@@ -163,7 +165,9 @@ def test_every_rung_reaches_the_planted_perplexity(build):
     with torch.no_grad(): found = loss(*fresh).exp().item() if isinstance(model, nlp.TinyGPT) else None
     if found is None:
         model.reset()
-        with torch.no_grad(): found = math.exp(sum(loss(fresh[0][i:i+10], fresh[1][i:i+10]).item() for i in range(0, len(fresh[0]), 10))/(len(fresh[0])//10))
+        with torch.no_grad():
+            found = math.exp(sum(loss(fresh[0][i:i+10], fresh[1][i:i+10]).item()
+                                 for i in range(0, len(fresh[0]), 10))/(len(fresh[0])//10))
     best = math.exp(-(0.9125*math.log(0.9125) + 7*0.0125*math.log(0.0125)))
     assert 0.9*best < found < 1.25*best
 
@@ -187,7 +191,7 @@ def test_a_gpt_does_not_see_what_comes():
     torch.testing.assert_close(model(one)[:, :6], model(other)[:, :6])
     shares = model.blocks[1].attention.shares
     torch.testing.assert_close(shares.sum(-1), torch.ones(1, 3, 10)); assert shares.triu(1).abs().max() == 0
-    with pytest.raises(CourseError, match="11 pieces came, and this model reads 10"): model(torch.zeros(1, 11).long())
+    with pytest.raises(CourseError, match="11 pieces came, and it reads 10"): model(torch.zeros(1, 11).long())
 
 
 def test_writing_is_repeatable_and_follows_the_temperature():
@@ -203,7 +207,7 @@ def test_writing_is_repeatable_and_follows_the_temperature():
 
 @pytest.mark.parametrize("numbers, temperature", [([], 1.), ([1], -1.)])
 def test_writing_needs_a_beginning_and_a_temperature(numbers, temperature):
-    with pytest.raises(CourseError, match="Begin with a piece"):
+    with pytest.raises(CourseError, match="Begin with a piece, and"):
         nlp.write_on(nlp.TinyGPT(8, 12, heads=2, layers=1), numbers, 3, temperature)
 
 
@@ -213,14 +217,17 @@ def test_reviews_of_the_grammar_tell_their_feeling(tmp_path):
     files = sorted(build_standin("imdb", tmp_path).glob("test/*/*.txt"))
     assert Counter(file.parent.name for file in files) == {"pos": 200, "neg": 200}
     for file in files:
-        said = {feeling for feeling, words in FEELINGS.items() for word in words if word in file.read_text().split(" ", 3)[-1]}
+        said = {feeling for feeling, words in FEELINGS.items() for word in words
+                if word in file.read_text().split(" ", 3)[-1]}
         assert said == {file.parent.name}
 
 
 def test_pairs_follow_the_rule_and_cosines_of_words_find_it(tmp_path):
-    with open(build_standin("patents", tmp_path)/"train.csv", encoding="utf-8") as file: rows = list(csv.DictReader(file))
+    with open(build_standin("patents", tmp_path)/"train.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
     same = [len(set(row["anchor"].split()) & set(row["target"].split())) for row in rows]
-    by_overlap = {n: sum(float(row["score"]) for row, k in zip(rows, same, strict=True) if k == n)/same.count(n) for n in (0, 1, 2)}
+    by_overlap = {n: sum(float(row["score"]) for row, k in zip(rows, same, strict=True) if k == n)/same.count(n)
+                  for n in (0, 1, 2)}
     assert by_overlap[2] == 1 and by_overlap[0] < by_overlap[1] < 0.8
 
 
@@ -248,7 +255,8 @@ def page(tmp_path_factory):
         yield opened, model, bpe
 
 
-LOAD = "fetch('tiny_gpt.safetensors').then(answer => answer.arrayBuffer()).then(buffer => { window.gpt = reader.parse(buffer); })"
+LOAD = ("fetch('tiny_gpt.safetensors').then(answer => answer.arrayBuffer())"
+        ".then(buffer => { window.gpt = reader.parse(buffer); })")
 
 
 def test_the_page_cuts_and_computes_as_python_does(page):
@@ -272,7 +280,8 @@ def test_the_page_cuts_and_computes_as_python_does(page):
 
 def test_a_visitor_types_and_the_model_goes_on(page):
     opened, _, _ = page
-    def put(id, value): opened.evaluate(f"(box => {{ box.value = {json.dumps(value)}; box.dispatchEvent(new Event('input')); }})"
+    def put(id, value): opened.evaluate(f"(box => {{ box.value = {json.dumps(value)}; box.dispatchEvent(new "
+                                        f"Event('input')); }})"
                                         f"(document.getElementById('{id}'))")
     put("text", "the plot was")
     count = "document.querySelectorAll('#pieces button').length"
@@ -303,12 +312,14 @@ def test_each_rung_of_the_ladder_is_better_than_counting(run):
     ladder = {m.what.partition(", ")[2]: m.value for m in run.measured if m.metric == "perplexity"}
     assert len(ladder) == 7
     counts = ladder["counts: two pieces before"]
-    assert ladder["any piece, equally"] > ladder["counts: how frequent it is"] > ladder["counts: one piece before"] > counts
+    assert ladder["any piece, equally"] > ladder["counts: how frequent it is"] > ladder[
+        "counts: one piece before"] > counts
     assert max(ladder["LSTM"], ladder["tiny GPT"]) < counts
 
 
 def test_counting_beats_frozen_embeddings_and_training_beats_the_cosine(run):
-    assert figure(run, "sentiment, counts and a linear model") > figure(run, "sentiment, embeddings and a linear model") + 0.05
+    assert figure(run, "sentiment, counts and a linear model") > figure(run,
+        "sentiment, embeddings and a linear model") + 0.05
     tuned = [m for m in run.measured if m.what == "phrases, MiniLM fine-tuned"]
     new, known = (next(m.value for m in tuned if m.setting == f"{kind} anchors") for kind in ("new", "known"))
     assert figure(run, "phrases, untrained") + 0.05 < new < known

@@ -94,4 +94,5 @@ def fill_patents(
             rows.append({"id": f"{number:04}{turn}", "anchor": phrase(anchor), "target": phrase(target),
                          "context": anchor[0], "score": score})
     write_rows(folder/"train.csv", rows[:600])
-    write_rows(folder/"test.csv", [{name: row[name] for name in ("id", "anchor", "target", "context")} for row in rows[600:]])
+    write_rows(folder/"test.csv",
+               [{name: row[name] for name in ("id", "anchor", "target", "context")} for row in rows[600:]])

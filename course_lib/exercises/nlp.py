@@ -8,6 +8,7 @@ __all__ = ['check']
 # %% ../../nbs/solutions/08_nlp.ipynb #exported-imports
 import math
 import random
+from functools import partial
 from itertools import permutations
 
 import torch
@@ -20,7 +21,8 @@ from .trial import value_text
 check = Checks("08_nlp")
 
 # %% ../../nbs/solutions/08_nlp.ipynb #check-review_model
-_WORDS = {"pos": ["good", "fine", "moving", "funny", "clever", "warm"], "neg": ["dull", "silly", "awful", "boring", "flat", "cold"]}
+_WORDS = {"pos": ["good", "fine", "moving", "funny", "clever", "warm"],
+          "neg": ["dull", "silly", "awful", "boring", "flat", "cold"]}
 
 def _judgements(count):
     "Short texts, their labels, and whether 'not' is in them"
@@ -33,34 +35,43 @@ def _judgements(count):
         labels.append(label); turned.append(has_not)
     return texts, labels, turned
 
-@check.add("review_model(texts, labels)", "N8", "A trained scikit-learn model that predicts 'pos' or 'neg' for each of a list of texts",
+@check.add("review_model(texts, labels)", "N8", "A trained scikit-learn model that predicts 'pos' or 'neg' for each of "
+                                                "a list of texts",
            section="Which phrases mean the same?", changes=True,
            hints=("`TfidfVectorizer` and `CountVectorizer` have an option `ngram_range`.",),
            takeaway="Pairs of words are cheap, and they catch most of what word order does in a short text.")
 def _review_model(trial):
     texts, labels, _ = _judgements(600)
     model = trial(texts, labels)
-    if not hasattr(model, "predict"): trial.refuse(f"wanted a model with a method `predict`, got `{value_text(model)}`.")
+    if not hasattr(model, "predict"):
+        trial.refuse(f"wanted a model with a method `predict`, got `{value_text(model)}`.")
     fresh, wanted, turned = _judgements(300)
     got = list(trial.run(model.predict, fresh))
     if len(got) != len(fresh): trial.refuse(f"{len(fresh)} texts went in, and {len(got)} answers came out.")
-    if strange := {str(one) for one in got} - {"pos", "neg"}: trial.refuse(f"it answers `{min(strange)}`, and wanted were 'pos' and 'neg'.")
+    if strange := {str(one) for one in got} - {"pos", "neg"}:
+        trial.refuse(f"it answers `{min(strange)}`, and wanted were 'pos' and 'neg'.")
     right = [one == other for one, other in zip(got, wanted, strict=True)]
-    plain, negated = (sum(r for r, has in zip(right, turned, strict=True) if has == kind)/turned.count(kind) for kind in (False, True))
+    plain, negated = (sum(r for r, has in zip(right, turned, strict=True) if has == kind)/turned.count(kind)
+                      for kind in (False, True))
     if plain > 0.95 and negated > 0.95: return
-    why = ("All answers are turned round." if plain + negated < 0.2 else "It always says the same." if len(set(got)) == 1
-           else "It goes by single words, and 'not' turns them round." if max(plain, negated) - min(plain, negated) > 0.3
+    why = ("All answers are turned round." if plain + negated < 0.2 else "It always says the same."
+           if len(set(got)) == 1
+           else "It goes by single words, and 'not' turns them round."
+           if max(plain, negated) - min(plain, negated) > 0.3
            or max(plain, negated) < 0.8 else "It has learned from too little, or hardly anything.")
-    trial.refuse(f"it is right for {plain:.0%} of the sentences without 'not' and {negated:.0%} of those with it; wanted are 95 %. {why}")
+    trial.refuse(f"it is right for {plain:.0%} of the sentences without 'not' and {negated:.0%} of those with it; "
+                 f"wanted are 95 %. {why}")
 
 # %% ../../nbs/solutions/08_nlp.ipynb #check-encode_word
 def _joined(parts, pair, backwards=False, once=False):
     "Pieces after one merge"
     if backwards:
-        return [p[::-1] for p in _joined([p[::-1] for p in parts[::-1]], (pair[1][::-1], pair[0][::-1]), once=once)][::-1]
+        return [p[::-1]
+                for p in _joined([p[::-1] for p in parts[::-1]], (pair[1][::-1], pair[0][::-1]), once=once)][::-1]
     joined, made = [], False
     for one in parts:
-        if joined and (joined[-1], one) == tuple(pair) and not (once and made): joined[-1], made = joined[-1] + one, True
+        if joined and (joined[-1], one) == tuple(pair) and not (once and made):
+            joined[-1], made = joined[-1] + one, True
         else: joined.append(one)
     return joined
 
@@ -79,14 +90,18 @@ def _longest_first(word, merges):
         start = end
     return pieces
 
-@check.add("encode_word(word, merges)", "N1", "List of the pieces of a word, with merges applied in the order in which they were learned",
+@check.add("encode_word(word, merges)", "N1", "List of the pieces of a word, with merges applied in the order in which "
+                                              "they were learned",
            section="Pieces: byte-pair encoding",
-           hints=("Start with `list(word)`, take one merge after the other, and go through the pieces from left to right.",),
+           hints=("Start with `list(word)`, take one merge after the other, and go through the pieces from left to "
+                  "right.",),
            takeaway="So every tokenizer of this kind works, but for tricks that make it fast.")
 def _encode_word(trial):
     merges = [("l", "o"), ("lo", "w"), ("e", "r")]
-    cases = [("lower", merges), ("roll", merges), ("lowlow", [*merges, ("o", "w")]), ("banana", [("a", "n"), ("an", "an"), ("b", "anan"), ("n", "a")]),
-             ("abcbc", [("b", "c"), ("a", "b"), ("bc", "bc")]), ("aaaaa", [("a", "a")]), ("x", merges), ("cabab", [("a", "b"), ("c", "a"), ("ab", "ab")])]
+    cases = [("lower", merges), ("roll", merges), ("lowlow", [*merges, ("o", "w")]),
+             ("banana", [("a", "n"), ("an", "an"), ("b", "anan"), ("n", "a")]),
+             ("abcbc", [("b", "c"), ("a", "b"), ("bc", "bc")]), ("aaaaa", [("a", "a")]), ("x", merges),
+             ("cabab", [("a", "b"), ("c", "a"), ("ab", "ab")])]
     random.shuffle(cases)
     for word, rules in cases:
         want, got = _encoded(word, rules), trial(word, list(rules))
@@ -94,7 +109,8 @@ def _encode_word(trial):
         if not isinstance(got, (list, str)): trial.refuse(f"wanted a list of pieces, got `{value_text(got)}`.")
         trial.same(got, want, "The pieces together give the word again.", {
             "These are single letters: nothing was merged.": [*word],
-            "The longest known piece was taken each time. The order of the merges decides.": _longest_first(word, rules),
+            "The longest known piece was taken each time. The order of the merges decides.": _longest_first(word,
+                rules),
             "It went from right to left.": _encoded(word, rules, backwards=True),
             "Each merge was made in one place only.": _encoded(word, rules, once=True),
             "The merges were applied from the last to the first.": _encoded(word, rules[::-1]),
@@ -112,11 +128,13 @@ def _two_back(rule, count):
         letters.append(rule[sum(letters[-2:])%4] if random.random() < 0.85 else random.randrange(4))
     return torch.tensor(letters)
 
-@check.add("next_letters(numbers)", "N6", "A trained model that scores the next letter at each place, from a string of numbers 0 to 3",
+@check.add("next_letters(numbers)", "N6", "A trained model that scores the next letter at each place, from a string of "
+                                          "numbers 0 to 3",
            section="The next piece: a ladder of language models",
            hints=("Cut the string into rows; the target is the same string, one place later.",
                   "A convolution over two places, padded on the left, is enough; a GRU works as well."),
-           takeaway="Cross-entropy on the next token: larger models change the size of every part, and none of the parts.")
+           takeaway="Cross-entropy on the next token: larger models change the size of every part, and none of the "
+                    "parts.")
 def _next_letters(trial):
     rule = random.choice(_RULES)
     model = trial(_two_back(rule, 6000))
@@ -126,21 +144,27 @@ def _next_letters(trial):
     xb, targs = fresh[:-1].view(12, 100), fresh[1:].view(12, 100)
     with torch.no_grad(): scores = trial.run(model, xb)
     if not isinstance(scores, torch.Tensor) or scores.shape != (12, 100, 4):
-        trial.refuse(f"a tensor of shape (12, 100) went in. Wanted are scores of shape (12, 100, 4), got `{value_text(scores)}`.")
+        trial.refuse("a tensor of shape (12, 100) went in. Wanted are scores of shape (12, 100, 4), got "
+                     f"`{value_text(scores)}`.")
     if scores.isnan().any(): trial.refuse("its scores are no numbers (`nan`). Did the training diverge?")
     changed = xb.clone(); changed[:, 60:] = (changed[:, 60:] + 1)%4
     with torch.no_grad(): again = trial.run(model, changed)
     if not torch.allclose(again[:, :60], scores[:, :60], atol=1e-4):
-        trial.refuse("letters further on change what it says of earlier places. It looks ahead, and there stands the answer.")
+        trial.refuse("letters further on change what it says of earlier places. It looks ahead, and there stands the "
+                     "answer.")
     perplexity = F.cross_entropy(scores[:, 1:].flatten(0, 1), targs[:, 1:].flatten()).exp().item()
     if perplexity < 1.85: return
     sure = scores.argmax(-1)
-    if (sure == xb).float().mean() > 0.9: why = "It predicts the letter that it has just read. Is the target one place later?"
-    elif (scores.sum(-1) - 1).abs().max() < 1e-3 and scores.min() >= 0: why = "These are probabilities, and a softmax will be taken of them. Give scores, or logarithms."
+    if (sure == xb).float().mean() > 0.9:
+        why = "It predicts the letter that it has just read. Is the target one place later?"
+    elif (scores.sum(-1) - 1).abs().max() < 1e-3 and scores.min() >= 0:
+        why = "These are probabilities, and a softmax will be taken of them. Give scores, or logarithms."
     elif perplexity > 8: why = "It is sure of the wrong letters."
-    elif perplexity > 3.95: why = "That is as unsure as one that knows nothing. Was it trained, and does it see two letters?"
+    elif perplexity > 3.95:
+        why = "That is as unsure as one that knows nothing. Was it trained, and does it see two letters?"
     else: why = "Was it trained for long enough?"
-    trial.refuse(f"on a fresh string of the same rule its perplexity is {perplexity:.2f}; with the rule known it would be about 1.6, wanted is 1.85. {why}")
+    trial.refuse(f"on a fresh string of the same rule its perplexity is {perplexity:.2f}; with the rule known it would "
+                 f"be about 1.6, wanted is 1.85. {why}")
 
 # %% ../../nbs/solutions/08_nlp.ipynb #check-attend_near
 def _near(q, k, v, reach, scaled=True, ahead=False, dim=-1, far=-math.inf, after=False):
@@ -151,7 +175,8 @@ def _near(q, k, v, reach, scaled=True, ahead=False, dim=-1, far=-math.inf, after
     shares = scores.softmax(dim)*allowed if after else scores.masked_fill(~allowed, far).softmax(dim)
     return shares @ v, shares
 
-@check.add("attend_near(q, k, v, reach)", "N6", "Attention to the piece itself and the `reach` pieces before it: what arrives, and the shares",
+@check.add("attend_near(q, k, v, reach)", "N6", "Attention to the piece itself and the `reach` pieces before it: what "
+                                                "arrives, and the shares",
            section="Attention, and a tiny GPT", without=("scaled_dot_product_attention",),
            hints=("`torch.arange(n)[:, None] - torch.arange(n)[None]` says how far each column lies before each row.",),
            takeaway="Windows like this, with a few pieces that may look everywhere, let models read whole books.")
@@ -159,14 +184,13 @@ def _attend_near(trial):
     for length, width, reach in ((6, 8, 2), (7, 4, 1), (5, 6, 0), (4, 5, 9)):
         q, k, v = (torch.randn(length, width) for _ in range(3))
         out, shares = trial.pair(trial(q, k, v, reach), "what arrives, and the shares")
-        def slip(**how): return _near(q, k, v, reach, **how)[1]
-        want = _near(q, k, v, reach)
+        slip, want = partial(_near, q, k, v, reach), _near(q, k, v, reach)
         trial.same(shares, want[1], "Each row of the shares adds up to 1, and is 0 where it may not look.", {
-            "The scores were not divided by the root of the width.": slip(scaled=False),
-            "Pieces ahead are looked at, too.": slip(ahead=True),
-            "The softmax goes down the columns; each row should add up to 1.": slip(dim=0),
-            "Forbidden scores were set to 0, and e to the 0 is not nothing.": slip(far=0.),
-            "The shares were cut after the softmax, and do not add up to 1 any more.": slip(after=True),
+            "The scores were not divided by the root of the width.": slip(scaled=False)[1],
+            "Pieces ahead are looked at, too.": slip(ahead=True)[1],
+            "The softmax goes down the columns; each row should add up to 1.": slip(dim=0)[1],
+            "Forbidden scores were set to 0, and e to the 0 is not nothing.": slip(far=0.)[1],
+            "The shares were cut after the softmax, and do not add up to 1 any more.": slip(after=True)[1],
             "All earlier pieces are looked at, however far.": _near(q, k, v, length)[1],
             "The window is one piece too wide.": _near(q, k, v, reach + 1)[1],
             "The window is one piece too narrow.": _near(q, k, v, reach - 1)[1],
@@ -175,23 +199,29 @@ def _attend_near(trial):
             "The shares were multiplied with the keys.": want[1] @ k})
 
 # %% ../../nbs/solutions/08_nlp.ipynb #check-keep_likely
-@check.add("keep_likely(scores, temperature, keep)", "N3", "Probabilities of the next piece, 0 for all but the `keep` highest scores",
+@check.add("keep_likely(scores, temperature, keep)", "N3", "Probabilities of the next piece, 0 for all but the `keep` "
+                                                           "highest scores",
            section="Writing", hints=("`scores.topk(keep)` gives the best ones and their places.",),
-           takeaway="With `keep=1` it always takes the likeliest. Most programs that write text combine such a cut with a temperature.")
+           takeaway="With `keep=1` it always takes the likeliest. Most programs that write text combine such a cut "
+                    "with a temperature.")
 def _keep_likely(trial):
     for size, temperature, keep in ((6, 0.5, 3), (8, 2., 2), (5, 1.5, 4), (7, 0.8, 1)):
         scores = 2*torch.randn(size)
         best = scores >= scores.topk(keep).values[-1]
-        def probs(scores, temperature=temperature, keep=best): return (scores/temperature).masked_fill(~keep, -math.inf).softmax(0)
+        def probs(scores, temperature=temperature, keep=best):
+            return (scores/temperature).masked_fill(~keep, -math.inf).softmax(0)
         everything = torch.ones_like(best)
-        trial.same(trial(scores, temperature, keep), probs(scores), "They add up to 1, and only the best are above 0.", {
+        trial.same(trial(scores, temperature, keep), probs(scores), "They add up to 1, and only the best are above 0.",
+                   {
             "The temperature plays no part.": probs(scores, 1.),
             "The scores were multiplied by the temperature.": probs(scores, 1/temperature),
             "Nothing was cut: all have a probability.": probs(scores, keep=everything),
             "Cut after the softmax, they do not add up to 1.": probs(scores, keep=everything)*best,
             "The worst were kept.": probs(scores, keep=scores <= scores.topk(keep, largest=False).values[-1]),
-            "Those cut got the score 0, and e to the 0 is not nothing.": (scores/temperature).masked_fill(~best, 0.).softmax(0),
-            "These are scores; a softmax makes probabilities of them.": (scores/temperature).masked_fill(~best, -math.inf),
+            "Those cut got the score 0, and e to the 0 is not nothing.": (scores/temperature).masked_fill(~best,
+                0.).softmax(0),
+            "These are scores; a softmax makes probabilities of them.": (scores/temperature).masked_fill(~best,
+                -math.inf),
             "The best were made equally likely.": best/best.sum()})
 
 # %% ../../nbs/solutions/08_nlp.ipynb #check-judge_by_group
@@ -202,9 +232,11 @@ def _group_r(features, scores, train, judge, intercept=True, clip=True, power=1)
     if clip: preds = preds.clip(0, 1)
     return torch.corrcoef(torch.stack([preds, scores[judge]]))[0, 1].item()**power
 
-@check.add("judge_by_group(features, scores, groups, aside)", "N5", "Pearson's r of a linear model on the groups in `aside`, trained on the others",
+@check.add("judge_by_group(features, scores, groups, aside)", "N5", "Pearson's r of a linear model on the groups in "
+                                                                    "`aside`, trained on the others",
            section="New anchors, known anchors",
-           hints=("First a list that says for each row whether it is put aside.", "`torch.corrcoef` or `np.corrcoef` gives a table of two by two."),
+           hints=("First a list that says for each row whether it is put aside.",
+                  "`torch.corrcoef` or `np.corrcoef` gives a table of two by two."),
            takeaway="Ask of every split: what is new on the other side?")
 def _judge_by_group(trial):
     for count in (60, 90, 75):
@@ -215,8 +247,9 @@ def _judge_by_group(trial):
         aside = random.sample("uvwxyz", 2)
         hidden, first = (torch.tensor([one in named for one in groups]) for named in (aside, aside[:1]))
         every = torch.ones_like(hidden)
-        def r(train=~hidden, judge=hidden, **how): return _group_r(features, scores, train, judge, **how)
-        trial.same_number(trial(features, scores, groups, aside), r(), "Learn from all rows whose group is not in `aside`, judge on the others.", {
+        r = partial(_group_r, features, scores, train=~hidden, judge=hidden)
+        trial.same_number(trial(features, scores, groups, aside), r(), "Learn from all rows whose group is not in "
+                                                                       "`aside`, judge on the others.", {
             "It was judged on all rows, those that it learned from as well.": r(judge=every),
             "It was judged on the rows that it learned from.": r(judge=~hidden),
             "It learned from all rows, those put aside as well.": r(train=every),

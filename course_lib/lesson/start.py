@@ -23,7 +23,7 @@ from ..data.sets import find_dataset
 from ..data.sources import Locator, out_of_reach
 from ..data.standins import RECIPES, build_standin
 from .results import Measured, Run, Scoreboard, new_measured, new_run, number_text, published, save_run
-import course_lib.data.standin_photos, course_lib.data.standin_tables, course_lib.data.standin_texts # noqa: F401, so that their recipes are known
+from ..data import standin_photos, standin_tables, standin_texts # noqa: F401, so that their recipes are known
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #ddbd7a37
 ASKED = "COURSE_ASKED" # Set by `course run` where the mode comes from an option that was typed

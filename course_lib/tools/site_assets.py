@@ -154,7 +154,8 @@ def megabytes(
     app:Path, # Folder of a web app
 ) -> int: # As a host sends them that compresses
     "What has to be loaded before the model can answer"
-    needed = [file for pattern in ("*.js", "*.wasm", "*.onnx", "*.safetensors", "bundle.json") for file in app.glob(pattern)]
+    patterns = "*.js", "*.wasm", "*.onnx", "*.safetensors", "bundle.json"
+    needed = [file for pattern in patterns for file in app.glob(pattern)]
     return max(round(sum(len(zlib.compress(file.read_bytes(), 1)) for file in needed)/1e6), 1)
 
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21a
