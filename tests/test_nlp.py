@@ -279,10 +279,12 @@ def test_the_page_cuts_and_computes_as_python_does(page):
 
 
 def test_a_visitor_types_and_the_model_goes_on(page):
-    opened, _, _ = page
+    opened, _, bpe = page
     def put(id, value): opened.evaluate(f"(box => {{ box.value = {json.dumps(value)}; box.dispatchEvent(new "
                                         f"Event('input')); }})"
                                         f"(document.getElementById('{id}'))")
+    assert opened.evaluate("document.getElementById('merges').value") == str(
+        len(json.loads(bpe.to_str())["model"]["merges"]))
     put("text", "the plot was")
     count = "document.querySelectorAll('#pieces button').length"
     few = opened.evaluate(count)

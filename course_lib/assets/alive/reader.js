@@ -175,7 +175,8 @@ if (document.querySelector("#pieces")) (async () => {
     note.textContent = `The model could not be loaded (${error.message}). Load the page again.`;
     return;
   }
-  get("merges").max = get("merges").value = gpt.facts.merges.length;
+  get("merges").max = gpt.facts.merges.length;
+  get("merges").value = gpt.facts.merges.length;
   for (let block = 0; block < gpt.facts.layers; block++) for (let head = 0; head < gpt.facts.heads; head++) {
     get("head").add(new Option(`block ${block + 1}, head ${head + 1}`, `${block},${head}`));
   }
