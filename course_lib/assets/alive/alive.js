@@ -41,7 +41,7 @@
     button.className = "btn btn-primary";
     button.textContent = `Load the model: ${title}`;
     button.addEventListener("click", () => load(place, name, title));
-    words.textContent = `About ${megabytes} MB. It runs in this browser, and your pictures stay on this device.`;
+    words.textContent = `About ${megabytes} MB. It runs in this browser, and what you give it stays on this device.`;
     place.replaceChildren(button, words);
   }
 
