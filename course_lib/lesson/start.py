@@ -25,6 +25,7 @@ from ..data.standins import RECIPES, build_standin
 from .results import Measured, Run, Scoreboard, new_measured, new_run, number_text, published, save_run
 import course_lib.data.standin_photos, course_lib.data.standin_tables # noqa: F401, so that their recipes are known
 import course_lib.data.standin_ratings # noqa: F401
+import course_lib.data.standin_texts # noqa: F401
 
 # %% ../../nbs/lib/lesson/01_start.ipynb #ddbd7a37
 ASKED = "COURSE_ASKED" # Set by `course run` where the mode comes from an option that was typed

@@ -254,7 +254,8 @@ def megabytes(
     app:Path, # Folder of a web app
 ) -> int: # As a host sends them that compresses
     "What has to be loaded before the model can answer"
-    needed = [file for pattern in ("*.js", "*.wasm", "*.onnx", "bundle.json") for file in app.glob(pattern)]
+    patterns = "*.js", "*.wasm", "*.onnx", "*.safetensors", "bundle.json"
+    needed = [file for pattern in patterns for file in app.glob(pattern)]
     return max(round(sum(len(zlib.compress(file.read_bytes(), 1)) for file in needed)/1e6), 1)
 
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21a
@@ -285,6 +286,19 @@ def assets_folder() -> Path: # nbs/assets
         raise CourseError(f"The installed package holds no site. `git clone {repository_url()}`, and make it there.")
     return root/"nbs"/"assets"
 
+# %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21e
+def copy_reader(
+    dest:Path, # Its place on the site
+):
+    "Put the page with lesson 8's tiny GPT into the site"
+    with disk_errors(dest.parent), staging_folder(dest) as work:
+        new = work/"new"
+        new.mkdir()
+        shutil.copyfile(asset("alive/reader.html"), new/"index.html")
+        for name in ("reader.js", "tiny_gpt.safetensors"): shutil.copyfile(asset(f"alive/{name}"), new/name)
+        write_text(new/"bundle.json", json.dumps({"title": "A small reader and writer"}))
+        replace_folder(new, dest)
+
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21d
 def site_assets(
     dest:Path|None=None,        # Folder to fill; nbs/assets by default
@@ -298,7 +312,8 @@ def site_assets(
                    "where_it_looks": looks_bundle(Path(folder)/"looks", heads, vocab=breeds, **WHERE_IT_LOOKS)}
         for name, bundle in bundles.items():
             copy_page(make_web_app(bundle, Path(folder)/name, runtime=runtime, examples=examples), dest/name)
-    write_loader(dest, list(bundles))
+    copy_reader(dest/"reader")
+    write_loader(dest, [*bundles, "reader"])
     return dest
 
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-p2
