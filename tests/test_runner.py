@@ -341,8 +341,10 @@ def test_a_read_only_checkout_is_noticed_before_the_run(monkeypatch, tmp_path):
         runner.run_lessons(["04"], "full", True)
 
 
-def test_threads_wait_without_spinning(monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert runner.kernel_environment("quick", None)["OMP_WAIT_POLICY"] == "passive"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    assert runner.kernel_environment("quick", None)["OMP_WAIT_POLICY"] == "active"
+def test_threads_wait_without_spinning_and_small_batches_take_one(monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "COURSE_MODE"): monkeypatch.delenv(name, raising=False)
+    assert runner.kernel_environment("full", None)["OMP_WAIT_POLICY"] == "passive"
+    assert "OMP_NUM_THREADS" not in runner.kernel_environment("full", None)
+    assert runner.kernel_environment("quick", None)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert runner.kernel_environment("quick", None)["OMP_NUM_THREADS"] == "2"

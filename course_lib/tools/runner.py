@@ -39,6 +39,7 @@ class ThisPython(KernelSpecManager):
 # %% ../../nbs/lib/tools/00_runner.ipynb #runthrd1
 SAVE = "COURSE_SAVE"
 PATIENT = {"OMP_WAIT_POLICY": "passive"}
+ALONE = {"OMP_NUM_THREADS": "1"}
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #a1c0f00c
 def kernel_environment(
@@ -51,7 +52,8 @@ def kernel_environment(
     told = {"COURSE_MODE": mode} if mode else {}
     # what is kept on the page is read by others, who have not asked for anything
     more = {SAVE: str(figures)} if figures else {ASKED: "1"} if mode else {}
-    return PATIENT | env | told | more
+    threads = ALONE if (mode or env.get("COURSE_MODE")) == "quick" else PATIENT
+    return threads | env | told | more
 
 # %% ../../nbs/lib/tools/00_runner.ipynb #bc90958b
 @contextlib.asynccontextmanager
