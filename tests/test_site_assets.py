@@ -32,11 +32,12 @@ def test_the_page_of_the_app_is_there_and_what_its_owner_needs_is_not(tmp_path, 
     files = [file for file in (tmp_path/"assets").rglob("*") if file.is_file()]
     names = {file.relative_to(tmp_path/"assets").as_posix() for file in files}
     needed = ("index.html", "sw.js", "model.onnx", "examples/4.jpg")
-    assert {"alive.js", *(f"{app}/{name}" for app in ("cat_or_dog", "where_it_looks") for name in needed), "reader/index.html",
-            "reader/reader.js", "reader/tiny_gpt.safetensors"} <= names
+    assert {"alive.js", *(f"{app}/{name}" for app in ("cat_or_dog", "where_it_looks") for name in needed),
+            "reader/index.html", "reader/reader.js", "reader/tiny_gpt.safetensors"} <= names
     assert not [name for name in names if name.endswith((".py", ".md", ".ts", ".yml"))]
     known = re.match(r"const ALIVE = (.*);\n", (tmp_path/"assets"/"alive.js").read_text(encoding="utf-8"))[1]
-    titles = {"cat_or_dog": CAT_OR_DOG["title"], "where_it_looks": WHERE_IT_LOOKS["title"], "reader": "A small reader and writer"}
+    titles = {"cat_or_dog": CAT_OR_DOG["title"], "where_it_looks": WHERE_IT_LOOKS["title"],
+              "reader": "A small reader and writer"}
     assert json.loads(known) == {app: {"title": title, "megabytes": 1} for app, title in titles.items()}
 
 
