@@ -45,5 +45,5 @@ def test_a_page_uses_the_word_that_leads_to_it():
              "regularisation": "regulari", "distillation": "distil"}
     for entry in entries():
         word = other.get(entry[1], entry[1].split(" (")[0]).lower().replace("-", " ")
-        page = "\n".join(source for _, source, _ in cells_of(NBS/"start"/f"../{entry[3]}.ipynb")).lower().replace("-", " ")
-        assert word in page, (entry[1], entry[3])
+        page = "\n".join(source for _, source, _ in cells_of(PAGE.parent/f"../{entry[3]}.ipynb")).lower()
+        assert word in page.replace("-", " "), (entry[1], entry[3])
