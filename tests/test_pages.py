@@ -53,7 +53,7 @@ def test_a_row_has_its_place(place):
 
 def test_no_row_is_lost():
     wanted = {f"{letter}{n}" for lesson, (letter, most) in ROWS.items() for n in range(1, most + 1)
-              if list(NBS.glob(f"{lesson}_*.ipynb"))}
+              if list(NBS.glob(f"{lesson}_*.ipynb"))} | {"X8", "X9"}
     assert set(Counter(place["row"] for place in PLACES)) == wanted
 
 

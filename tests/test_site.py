@@ -270,7 +270,7 @@ def test_doubled_keys_are_found(source, doubled): assert doubled_keys(source) ==
 def test_no_key_stands_twice_in_a_cell(name, processed):
     cells = json.loads((processed/name).read_text(encoding="utf-8"))["cells"]
     found = {cell["id"]: doubled_keys("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"}
-    assert found, "a page without code"
+    assert found or name == "start/glossary.ipynb", "a page without code"
     assert {id: keys for id, keys in found.items() if keys} == {}
 
 
