@@ -105,7 +105,7 @@ def test_set_up_needs_nothing_but_python(owned, tmp_path):
     "Without the course and with a dead network, the cell and the real pip fail and say what to switch on"
     hidden = "import importlib.util; importlib.util.find_spec = lambda name: None\n"
     cell = hidden + re.sub(r"https://[\w.]+", "http://127.0.0.1:9", publish.set_up())
-    done = subprocess.run([sys.executable, "-I", "-c", cell], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    done = subprocess.run([sys.executable, "-I", "-c", cell], cwd=tmp_path, capture_output=True, text=True, timeout=300,
                           env={**os.environ, **HOSTS["Kaggle"], "PIP_RETRIES": "0", "NO_PROXY": "*"})
     assert done.returncode == 1 and "turn on Settings > Internet" in done.stderr and "hosted.txt" in done.stderr
 
@@ -143,7 +143,7 @@ def two_torches(tmp_path):
             wheel.writestr(f"{info}/WHEEL",
                            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             wheel.writestr(f"{info}/RECORD", "")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path/"venv"], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path/"venv"], check=True, timeout=300)
     return tmp_path
 
 
@@ -152,9 +152,9 @@ def test_pip_keeps_what_lies_within_a_range(two_torches, range_, kept):
     python = next((two_torches/"venv").glob("[bS]*/python*"))
     pip = [sys.executable, "-m", "pip", "--python", python]
     offline = ["--isolated", "--no-index", "--find-links", two_torches]
-    subprocess.run([*pip, "install", *offline, "torch==2.10.0+cu130"], check=True, capture_output=True, timeout=60)
-    subprocess.run([*pip, "install", *offline, range_], check=True, capture_output=True, timeout=60)
-    found = subprocess.run([*pip, "freeze"], capture_output=True, text=True, timeout=60).stdout
+    subprocess.run([*pip, "install", *offline, "torch==2.10.0+cu130"], check=True, capture_output=True, timeout=300)
+    subprocess.run([*pip, "install", *offline, range_], check=True, capture_output=True, timeout=300)
+    found = subprocess.run([*pip, "freeze"], capture_output=True, text=True, timeout=300).stdout
     assert ("torch==2.10.0+cu130" in found) == kept and ("torch==2.15.0" in found) != kept
 
 

@@ -194,7 +194,8 @@ def test_the_folder_can_be_pushed_as_it_is(folder):
 
 
 def owners_test(folder):
-    return subprocess.run([sys.executable, "-I", "test_app.py"], cwd=folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-I", "test_app.py"], cwd=folder, capture_output=True, text=True,
+                          timeout=300)
 
 
 @pytest.mark.parametrize("change, words", [
