@@ -8,6 +8,7 @@ import sys
 import tomllib
 
 import pytest
+from conftest import LONGEST
 from course_lib.base.catalogue import lessons
 from course_lib.base.env import checkout
 
@@ -173,6 +174,10 @@ def test_lines_of_the_package_are_short():
     wide = {name: sum(len(line) > 120 for line in own_lines(path)) for name, path in MODULES.items()}
     assert all(own_lines(path) for path in MODULES.values())
     assert {name: count for name, count in wide.items() if count} == {}
+
+
+def test_the_files_that_come_first_are_there():
+    assert [name for name in LONGEST if not (ROOT/"tests"/name).is_file()] == []
 
 
 @pytest.mark.parametrize("name, code, rule", [
