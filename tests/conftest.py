@@ -1,4 +1,4 @@
-"Shared fixtures: a home for fastai in a temporary folder, and a web server that misbehaves on request; the longest first"
+"Shared fixtures, a home for fastai and a web server that misbehaves on request; and which files come first"
 import hashlib
 import io
 import json
