@@ -1,4 +1,4 @@
-"Shared fixtures: a home for fastai in a temporary folder, and a web server that misbehaves on request"
+"Shared fixtures, a home for fastai and a web server that misbehaves on request; and which files come first"
 import hashlib
 import io
 import json
@@ -8,6 +8,14 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+LONGEST = ("test_intro_searches.py", "test_web_app.py", "test_site.py", "test_exercises.py", "test_served.py",
+           "test_publish.py", "test_cli.py")
+
+
+def pytest_collection_modifyitems(items):
+    "The files that take longest come first, so that no worker is left alone with one of them at the end"
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture

@@ -47,7 +47,12 @@ class Page:
 
     def solution(self, name): return self.run(self.cells[f"solution-{name}"], f"solution-{name}")[name]
 
-    def mistake(self, cell): return self.run(self.mistakes[cell], f"mistake-{cell}")[cell.partition("-")[0]]
+    def mistake(self, cell):
+        "The wrong answer that a cell defines; the cell's last line has it checked, which is the test's affair here"
+        name = cell.partition("-")[0]
+        source, _, last = self.mistakes[cell].rstrip().rpartition("\n")
+        assert last == f"check.{name}({name})"
+        return self.run(source, f"mistake-{cell}")[name]
 
     def written(self, name, body):
         """A learner's function with this body, under the exercise's own signature.

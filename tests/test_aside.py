@@ -224,7 +224,7 @@ def test_two_rejects_at_once(root, number):
         except Exception as error: errors.append(error)
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads: thread.start()
-    for thread in threads: thread.join(30)
+    for thread in threads: thread.join(60)
     assert errors == [] and len(moved) == len(set(moved)) == 3 and contents(root.parent) == before
     assert {row["file"]: (row["kind"], row["why"]) for row in read_rejected(root)} == REASONS
 

@@ -213,4 +213,4 @@ def test_progress_can_be_exported_and_forgotten(check):
 
 def test_importing_the_checker_loads_no_torch():
     program = "import course_lib.exercises.check, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], timeout=300).returncode == 0

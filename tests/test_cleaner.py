@@ -62,7 +62,7 @@ def test_plain_rows_load_neither_torch_nor_fastai(root):
             "cleaner = Cleaner([(file, file.parent.name, 1.) for file in Path(sys.argv[1]).rglob('*.png')]); "
             "cleaner.widget; cleaner.sheet(); "
             "print([name for name in ('torch', 'fastai', 'pandas') if name in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "[]", done.stderr
 
 
@@ -463,7 +463,7 @@ def test_killed_in_the_middle(root, cleaner):
             "    rename(*args)\n"
             "os.rename = killed\n"
             "Cleaner([(file, file.parent.name, 1.) for file in Path(sys.argv[1]).rglob('*.png')]).apply()")
-    done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert tree(root) != before[0]
     again = Cleaner(rows_of(root))

@@ -272,7 +272,7 @@ def test_the_table_on_the_page_descends_as_numpy_does(tmp_path):
                                       encoding="utf-8")
     done = subprocess.run([find_browser(), "--headless", "--no-sandbox", "--disable-gpu",
                            f"--user-data-dir={tmp_path/'profile'}", "--virtual-time-budget=3000", "--dump-dom",
-                           (tmp_path/"page.html").as_uri()], capture_output=True, text=True, timeout=60)
+                           (tmp_path/"page.html").as_uri()], capture_output=True, text=True, timeout=300)
     shown = re.search("<pre id=\"report\">(.*?)</pre>", done.stdout)
     assert shown, done.stderr[-1000:]
     people, films, losses = *start_factors(toy_ratings()), []

@@ -75,7 +75,7 @@ def test_a_broken_torch_is_an_answer(question, patience, said):
 def test_torch_is_not_imported_here():
     code = ("import sys; import course_lib.tools.doctor; "
             "print([n for n in ('torch', 'fastai', 'pandas', 'nbclient') if n in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "[]\n"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300).stdout == "[]\n"
 
 
 @pytest.mark.parametrize("code, patience, answer",

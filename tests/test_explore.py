@@ -83,8 +83,8 @@ def test_widgets_that_move_at_once(monkeypatch):
         if not begun.is_set(): begun.set(); second.join(0.3) # Meanwhile the other one moves
         return picture
     monkeypatch.setattr(type(explorer), "png", slow)
-    second = threading.Thread(target=lambda: (begun.wait(5), setattr(b, "value", MOVES["b"])))
+    second = threading.Thread(target=lambda: (begun.wait(60), setattr(b, "value", MOVES["b"])))
     second.start()
     a.value = MOVES["a"]
-    second.join(10)
+    second.join(60)
     assert image.value == png(explorer, **MOVES)

@@ -112,7 +112,7 @@ class Browser:
         done = subprocess.run([self.program, "--headless", "--no-sandbox", "--disable-gpu",
                                f"--user-data-dir={self.folder/'profile'}",
                                "--virtual-time-budget=12000", "--dump-dom", page.as_uri()],
-                              capture_output=True, text=True, encoding="utf-8", timeout=90)
+                              capture_output=True, text=True, encoding="utf-8", timeout=300)
         assert "<body" in done.stdout, done.stderr[-2000:]
         return done.stdout
 

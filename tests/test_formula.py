@@ -28,7 +28,7 @@ def in_node():
                  for values in ((0., 0., 0., 0.), (1., -1., 2., -2.), (1., 1., 1., 1.), (-8., 1/3, 0.5, 4.))]
     functions = ",".join(f"v => {parse_formula(text, 'abcx').javascript}" for text in FORMULAS)
     program = f"console.log(JSON.stringify([{functions}].map(f => {json.dumps(settings)}.map(v => String(f(v))))))"
-    done = subprocess.run([node, "-"], input=program, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    done = subprocess.run([node, "-"], input=program, capture_output=True, text=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     values = [[float(value.replace("Infinity", "inf")) for value in row] for row in json.loads(done.stdout)]
     return dict(zip(FORMULAS, values, strict=True)), settings

@@ -66,7 +66,7 @@ def run_installed(installed, code, tmp_path):
     "Run code against the unpacked wheel, away from the checkout, where heavy packages cannot be imported"
     start = f"import sys; sys.path.insert(0, {str(installed)!r}); sys.modules.update(dict.fromkeys({HEAVY!r})); "
     return subprocess.run([sys.executable, "-I", "-c", start + code], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "COLUMNS": "200"}, timeout=60)
+                          env={**os.environ, "COLUMNS": "200"}, timeout=300)
 
 
 def test_the_wheel_holds_modules_tables_and_questions(wheel):
@@ -127,7 +127,7 @@ def test_the_wheel_brings_its_questions(installed, tmp_path):
 
 def test_the_editable_install_uses_this_checkout(tmp_path):
     code = "import course_lib; from course_lib.base.env import checkout; print(course_lib.__file__, checkout())"
-    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.stdout.split() == [str(ROOT/"course_lib"/"__init__.py"), str(ROOT)], done.stderr
 
 
@@ -273,7 +273,7 @@ def pretend(tools, name, script="#!/bin/bash\n"):
 def run_gate(tools, *arguments, **env):
     env = {"PATH": str(tools), "LOG": str(tools.parent/"log"), "TMPDIR": str(tools.parent), **env}
     return subprocess.run([shutil.which("bash"), ROOT/".ci"/"run", *arguments], env=env,
-                          capture_output=True, text=True, timeout=30)
+                          capture_output=True, text=True, timeout=300)
 
 
 needs_bash = pytest.mark.skipif(os.name == "nt", reason="the gate is a shell script")
@@ -411,7 +411,7 @@ def test_a_site_whose_links_lead_elsewhere_is_refused(tmp_path, declared, here, 
     (tmp_path/"pyproject.toml").write_text(facts, encoding="utf-8")
     done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path,
                           env={**os.environ, "GITHUB_REPOSITORY": here},
-                          capture_output=True, text=True, timeout=30)
+                          capture_output=True, text=True, timeout=300)
     assert done.returncode == status
     if status: assert f'Repository = "https://github.com/{here}"' in done.stdout and "course sync" in done.stdout
 

@@ -105,7 +105,7 @@ def test_set_up_needs_nothing_but_python(owned, tmp_path):
     "Without the course and with a dead network, the cell and the real pip fail and say what to switch on"
     hidden = "import importlib.util; importlib.util.find_spec = lambda name: None\n"
     cell = hidden + re.sub(r"https://[\w.]+", "http://127.0.0.1:9", publish.set_up())
-    done = subprocess.run([sys.executable, "-I", "-c", cell], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    done = subprocess.run([sys.executable, "-I", "-c", cell], cwd=tmp_path, capture_output=True, text=True, timeout=300,
                           env={**os.environ, **HOSTS["Kaggle"], "PIP_RETRIES": "0", "NO_PROXY": "*"})
     assert done.returncode == 1 and "turn on Settings > Internet" in done.stderr and "hosted.txt" in done.stderr
 
@@ -143,7 +143,7 @@ def two_torches(tmp_path):
             wheel.writestr(f"{info}/WHEEL",
                            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             wheel.writestr(f"{info}/RECORD", "")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path/"venv"], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path/"venv"], check=True, timeout=300)
     return tmp_path
 
 
@@ -152,9 +152,9 @@ def test_pip_keeps_what_lies_within_a_range(two_torches, range_, kept):
     python = next((two_torches/"venv").glob("[bS]*/python*"))
     pip = [sys.executable, "-m", "pip", "--python", python]
     offline = ["--isolated", "--no-index", "--find-links", two_torches]
-    subprocess.run([*pip, "install", *offline, "torch==2.10.0+cu130"], check=True, capture_output=True, timeout=60)
-    subprocess.run([*pip, "install", *offline, range_], check=True, capture_output=True, timeout=60)
-    found = subprocess.run([*pip, "freeze"], capture_output=True, text=True, timeout=60).stdout
+    subprocess.run([*pip, "install", *offline, "torch==2.10.0+cu130"], check=True, capture_output=True, timeout=300)
+    subprocess.run([*pip, "install", *offline, range_], check=True, capture_output=True, timeout=300)
+    found = subprocess.run([*pip, "freeze"], capture_output=True, text=True, timeout=300).stdout
     assert ("torch==2.10.0+cu130" in found) == kept and ("torch==2.15.0" in found) != kept
 
 
@@ -240,12 +240,10 @@ def sync_in(root, code="print(json.dumps(sync()))", **env):
     return json.loads(done.stdout)
 
 
-@pytest.fixture
-def copy(tmp_path):
-    return shutil.copytree(ROOT, tmp_path/"course", symlinks=True, ignore=publish.ignored(ROOT))
+def copied(root, folder): return shutil.copytree(root, folder/"course", symlinks=True, ignore=publish.ignored(root))
 
 
-def rename(root, owner, name):
+def rename(root, owner, name="notes"):
     "Give a copy another repository, as README.md tells whoever forks the course"
     path = root/"pyproject.toml"
     line, text = f'Repository = "https://github.com/{owner}/{name}"', path.read_text(encoding="utf-8")
@@ -256,42 +254,49 @@ def files_naming(root, *words):
     return [path for path, content in publish.snapshot(root).items() if any(word.encode() in content for word in words)]
 
 
-def test_nothing_is_out_of_step():
-    assert publish.sync(check=True) == [], "run `course sync` and commit what it changes"
+def modules(root): return "".join(path.read_text(encoding="utf-8") for path in (root/"course_lib").rglob("*.py"))
 
 
-def test_another_owner_is_everywhere_after_one_command(copy):
-    first, second = f"owner-{uuid4().hex}", f"owner-{uuid4().hex}"
-    rename(copy, first, "first-course")
-    changed = sync_in(copy)
-    assert {"README.md", "nbs/index.qmd", "nbs/nbdev.yml", "nbs/04_mnist.ipynb", "clean/04_mnist.ipynb"} <= set(changed)
-    assert files_naming(copy, repository(), site_url()) == []
-    rename(copy, second, "second-course")
+OWNER = f"owner-{uuid4().hex}"
+
+
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory):
+    "A copy that was given to OWNER by one command, inside a test run; and the files that changed"
+    root = copied(ROOT, tmp_path_factory.mktemp("renamed"))
+    rename(root, OWNER)
+    return root, sync_in(root, IN_TEST="1")
+
+
+@pytest.fixture
+def copy(renamed, tmp_path): return copied(renamed[0], tmp_path)
+
+
+def test_another_owner_is_everywhere_after_one_command(renamed, copy):
+    changed = {"README.md", "nbs/index.qmd", "nbs/nbdev.yml", "nbs/04_mnist.ipynb", "clean/04_mnist.ipynb"}
+    assert changed <= set(renamed[1]) and files_naming(copy, repository(), site_url()) == []
+    rename(copy, f"owner-{uuid4().hex}", "second-course")
     sync_in(copy)
-    assert files_naming(copy, first) == []
+    assert files_naming(copy, OWNER) == []
     assert sync_in(copy) == [], "a second run finds nothing to do"
 
 
 def test_without_an_owner_no_page_names_an_address(copy):
-    def modules(): return [path.read_text(encoding="utf-8") for path in (copy/"course_lib").rglob("*.py")]
-    rename(copy, NO_OWNER, "notes")
-    sync_in(copy)
     before = publish.snapshot(copy)
-    assert not any("\nDocs: " in text for text in modules()) and f"{NO_OWNER}.github.io" not in "".join(modules())
-    for name in ("README.md", "nbs/04_mnist.ipynb", "clean/04_mnist.ipynb"):
-        text = before[name].decode()
-        assert NAME_OWNER in text and not re.search(r"colab\.research|kaggle\.com/kernels|codespaces\.new", text)
-    rename(copy, "ada", "notes")
+    assert f"\nDocs: https://{OWNER}.github.io/notes/lib/base/env.html" in modules(copy)
+    assert f'Documentation = "https://{OWNER}.github.io/notes"' in (copy/"pyproject.toml").read_text(encoding="utf-8")
+    rename(copy, NO_OWNER)
     sync_in(copy)
-    assert any("\nDocs: https://ada.github.io/notes/lib/base/env.html" in text for text in modules())
-    assert 'Documentation = "https://ada.github.io/notes"' in (copy/"pyproject.toml").read_text(encoding="utf-8")
-    rename(copy, NO_OWNER, "notes")
+    assert "\nDocs: " not in modules(copy) and files_naming(copy, OWNER, f"{NO_OWNER}.github.io") == []
+    for name in ("README.md", "nbs/04_mnist.ipynb", "clean/04_mnist.ipynb"):
+        text = (copy/name).read_text(encoding="utf-8")
+        assert NAME_OWNER in text and not re.search(r"colab\.research|kaggle\.com/kernels|codespaces\.new", text)
+    rename(copy, OWNER)
     sync_in(copy)
     assert publish.snapshot(copy) == before
 
 
 def test_nbdev_alone_exports_what_sync_exports(copy):
-    sync_in(copy)
     before = publish.snapshot(copy)
     export = "from nbdev import doclinks; doclinks.nbdev_export.__wrapped__()"
     env = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
@@ -308,8 +313,6 @@ TAMPERED = {"hosted.txt": ("fastai==", "fastai>="), "README.md": ("| 4 |", "| 5 
 
 
 def test_check_names_what_is_out_of_step_and_leaves_it(copy):
-    rename(copy, "ada", "notes")
-    sync_in(copy)
     for name, (old, new) in TAMPERED.items():
         text = (copy/name).read_text(encoding="utf-8")
         assert old in text
@@ -320,10 +323,7 @@ def test_check_names_what_is_out_of_step_and_leaves_it(copy):
     assert publish.snapshot(copy) == before
 
 
-def test_modules_are_exported_even_inside_a_test_run(copy):
-    path = copy/"course_lib"/"lesson"/"results.py"
-    path.write_text(path.read_text(encoding="utf-8") + "\nleft_over = 1\n", encoding="utf-8")
-    assert "course_lib/lesson/results.py" in sync_in(copy, IN_TEST="1")
+def test_modules_are_exported_even_inside_a_test_run(renamed): assert "course_lib/lesson/results.py" in renamed[1]
 
 
 def test_a_failing_step_is_shown_without_a_traceback(copy):

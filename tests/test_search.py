@@ -118,6 +118,7 @@ def test_retry_after_is_respected(trouble):
     assert 1 <= time.monotonic() - start < TOO_LONG
 
 
+@pytest.mark.timing
 def test_wait_beyond_the_bound_is_not_shortened(trouble):
     trouble.say("openverse", (429, {"Retry-After": "3600"}, {}))
     start = time.monotonic()
@@ -317,6 +318,7 @@ def test_ready_sets_of_the_message_exist():
     assert [find_dataset(name).key for name in ("pets", "dogs", "bears")] == ["pets", "dogs", "bears"]
 
 
+@pytest.mark.timing
 def test_nothing_listens(trouble):
     trouble.shutdown(); trouble.server_close()
     start = time.monotonic()

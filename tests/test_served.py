@@ -270,60 +270,44 @@ def contents(folder): return {path.relative_to(folder): hashlib.sha256(path.read
                               for path in folder.rglob("*") if path.is_file()}
 
 
-def test_killed_in_mid_request_it_loses_nothing_and_starts_again(folder, tmp_path):
-    own = tmp_path/"app"
-    shutil.copytree(folder, own)
-    before, stop = contents(own), threading.Event()
-    port, server = gradio_running(own)
-    with server as process, ThreadPoolExecutor(4) as pool:
-        def ask():
-            while not stop.is_set():
-                try: classify(f"http://127.0.0.1:{port}", "a.jpg", picture(kind="JPEG", size=(3000, 2000)))
-                except (httpx.TransportError, AssertionError, ValueError): return
-        asking = [pool.submit(ask) for _ in range(4)]
-        time.sleep(1)
-        assert not any(future.done() for future in asking)
-        process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
-        stop.set()
-    assert contents(own) == before
-    port, server = gradio_running(own)
-    with server: assert classify(f"http://127.0.0.1:{port}", "a.png", picture("green"))[1][0]["label"] == "green"
-    assert contents(own) == before
-
-
 def uploads_in(folder): return [path for path in folder.rglob("picture-app-uploads-*/files/**/*") if path.is_file()]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_uploads_are_gone_when_the_app_stops(folder, tmp_path, number):
-    port = free_port()
-    # SIGINT may be ignored by inheritance
-    code = "import signal, app; signal.signal(signal.SIGINT, signal.default_int_handler); app.serve('.')"
-    with running(["-c", code], folder, port, "/config", GRADIO_SERVER_PORT=str(port), TMPDIR=str(tmp_path)) as process:
-        upload(f"http://127.0.0.1:{port}", "a.png", picture())
-        assert uploads_in(tmp_path)
-        process.send_signal(number)
-        process.wait(120)
-    assert list(tmp_path.glob("*uploads-*")) == []
-
-
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signal")
-def test_uploads_of_a_killed_app_are_gone_at_the_next_start(folder, tmp_path):
-    "While another one that runs keeps its own"
-    def run(): return running(["app.py"], folder, port := free_port(), "/config", GRADIO_SERVER_PORT=str(port),
-                              TMPDIR=str(tmp_path)), f"http://127.0.0.1:{port}"
-    def sent(): return [path for path in uploads_in(tmp_path) if path.name == "a.png"]
-    (first, address), (second, other) = run(), run()
-    with second:
-        with first as process:
-            for place in (address, other): upload(place, "a.png", picture())
-            process.kill(); process.wait(60)
-        left = sent()
-        third, _ = run()
-        with third: remaining = sent()
-        assert len(left) == 2 and len(remaining) == 1
-        assert classify(other, "a.png", picture("green"))[1][0]["label"] == "green"
+def test_killed_in_mid_request_it_loses_nothing_and_the_next_start_sweeps_up(folder, tmp_path):
+    "While another one that runs keeps its own; and those that are asked to stop leave nothing"
+    own, temporary, stop = shutil.copytree(folder, tmp_path/"app"), tmp_path/"temporary", threading.Event()
+    temporary.mkdir()
+    before = contents(own)
+    def start():
+        # SIGINT may be ignored by inheritance
+        code = "import signal, app; signal.signal(signal.SIGINT, signal.default_int_handler); app.serve('.')"
+        env = dict(GRADIO_SERVER_PORT=str(port := free_port()), TMPDIR=str(temporary), OMP_NUM_THREADS="1")
+        return f"http://127.0.0.1:{port}", running(["-c", code], own, port, "/config", **env)
+    def ask():
+        while not stop.is_set():
+            try: classify(one, "a.jpg", picture(kind="JPEG", size=(3000, 2000)))
+            except (httpx.TransportError, AssertionError, ValueError): return
+    def sent(): return [path for path in uploads_in(temporary) if path.name == "a.png"]
+    def end(process, number): process.send_signal(number); process.wait(120)
+    (one, first), (two, second) = start(), start()
+    with second as other:
+        with first as process, ThreadPoolExecutor(4) as pool:
+            for address in (one, two): upload(address, "a.png", picture())
+            asking = [pool.submit(ask) for _ in range(4)]
+            time.sleep(1)
+            assert not any(future.done() for future in asking)
+            process.kill()
+            stop.set()
+        assert contents(own) == before and len(sent()) == 2
+        three, third = start()
+        with third as process:
+            assert len(sent()) == 1
+            for address in (two, three): assert classify(address, "b.png", picture("green"))[1][0]["label"] == "green"
+            end(process, signal.SIGTERM)
+        assert len(sent()) == 1
+        end(other, signal.SIGINT)
+    assert list(temporary.glob("*uploads-*")) == [] and contents(own) == before
 
 
 def test_only_those_who_know_its_name_are_answered(app):
@@ -349,7 +333,7 @@ def test_uploads_cannot_fill_the_disk(folder, tmp_path):
 @pytest.mark.parametrize("path", ["process_recording", "component_server"])
 def test_forms_are_for_uploads_only(app, path):
     assert httpx.post(f"{app}/gradio_api/{path}", files={"video": ("a.mp4", b"film", "video/mp4")},
-                      timeout=30).status_code == 404
+                      timeout=300).status_code == 404
 
 
 # Clients
@@ -365,7 +349,7 @@ def test_the_curl_client(app, folder, pictures, tmp_path):
     (tmp_path/"letter.jpg").write_text("no picture")
     for path, expected in ((pictures[2], 'data: [{"label": "blue"'), (tmp_path/"letter.jpg", "event: error")):
         done = subprocess.run(["sh", folder/"clients"/"client.sh", path, app], capture_output=True, text=True,
-                              timeout=60)
+                              timeout=300)
         assert expected in done.stdout, done.stderr
 
 
@@ -473,7 +457,7 @@ def test_half_a_picture_is_not_waited_for(folder):
     code = ("import server, uvicorn; server.read_body.__defaults__ = (server.SERVED_BYTES, 0.5)\n"
             f"uvicorn.run(server.create_app('.'), port={port}, log_level='warning')")
     with running(["-c", code], folder, port, "/health"), socket.create_connection(("127.0.0.1", port),
-        timeout=60) as caller:
+        timeout=300) as caller:
         caller.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf a picture")
         answer = b"".join(iter(partial(caller.recv, 4096), b"")) # until the server hangs up
     assert answer.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.5 seconds" in answer

@@ -80,6 +80,7 @@ def test_libreoffice_that_fails(written, tmp_path, fake_office):
         recalculate(written, tmp_path/"new.xlsx")
 
 
+@pytest.mark.timing
 def test_libreoffice_that_hangs_is_ended_with_its_children(written, tmp_path, fake_office):
     fake_office(f"sleep 60 & echo $! > {tmp_path}/child; wait")
     began = time.monotonic()

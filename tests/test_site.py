@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 
@@ -79,11 +80,13 @@ class Page:
     "A page of the site: its text as pandoc reads it, and what can be pointed at"
     path: str                                 # Below nbs/, such as 'lib/base/00_env.ipynb'
     text: str                                 # Its markdown
-    tree: dict = field(init=False)            # pandoc's syntax tree
+    found: dict = field(init=False)           # {kind of node in pandoc's syntax tree: contents of all such nodes}
     anchors: set = field(init=False)          # Identifiers on it
 
     def __post_init__(self):
-        self.tree = json.loads(pypandoc.convert_text(self.text, "json", format="markdown"))
+        self.found = {}
+        for kind, content in walk(json.loads(pypandoc.convert_text(self.text, "json", format="markdown"))["blocks"]):
+            self.found.setdefault(kind, []).append(content)
         self.anchors = {part[0] for _, content in self.nodes("Header", "Div", "Span", "Image", "Figure")
                         for part in content if is_attributes(part)}
         self.anchors |= set(re.findall(r"\{#(eq-[\w-]+)", self.text))
@@ -91,9 +94,9 @@ class Page:
 
     def nodes(self, *kinds):
         "Every node of some kinds, with its content"
-        return [node for node in walk(self.tree["blocks"]) if node[0] in kinds]
+        return [(kind, content) for kind in kinds for content in self.found.get(kind, [])]
 
-    @property
+    @cached_property
     def html(self):
         "Address of the rendered page: nbdev drops the numbers"
         return (Path(self.path).parent/re.sub(r"^\d+_", "", Path(self.path).name)).with_suffix(".html").as_posix()
@@ -237,9 +240,13 @@ def pages(processed):
     return {name: Page(name, page_text(path)) for name, path in named.items()}
 
 
+@pytest.fixture(scope="module")
+def files(processed):
+    return {path.relative_to(processed).as_posix() for path in processed.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("name", [target for _, target, _ in menu()])
-def test_a_page_has_no_silent_faults(name, pages, processed):
-    files = {path.relative_to(processed).as_posix() for path in processed.rglob("*") if path.is_file()}
+def test_a_page_has_no_silent_faults(name, pages, files):
     assert faults(pages[name], list(pages.values()), files) == []
 
 

@@ -300,7 +300,7 @@ def test_the_branches_open_and_the_split_moves_in_a_browser(titanic, tmp_path):
     done = subprocess.run([program, "--headless", "--no-sandbox", "--disable-gpu",
                            f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=3000", "--dump-dom",
                            page.as_uri()],
-                          capture_output=True, text=True, encoding="utf-8", timeout=90)
+                          capture_output=True, text=True, encoding="utf-8", timeout=300)
     report = json.loads(html.unescape(re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.S)[1]))
     _, path, said = shown.people[2]
     assert report["on"] == sorted(path) and report["open"] == sorted(path[:-1]) and report["closed"] == 0

@@ -310,7 +310,7 @@ def commands_for_tests(
             "notebooks": [shutil.which("nbdev-test", path=programs), "nbs", "--n-workers", str(workers),
                           *([] if with_dives else ["--skip-folder-re", "^dives$"])],
             "package": [sys.executable, "-m", "pytest", "-n", str(workers), "--dist", "loadfile",
-                        "--no-loadscope-reorder"], # by name: the files with most tests are not the slowest
+                        "--no-loadscope-reorder"], # tests/conftest.py puts the longest files first
             "sync": [*course, "sync", "--check"]}
 
 # %% ../../nbs/lib/tools/04_cli.ipynb #be77fe4a
