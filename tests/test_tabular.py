@@ -91,7 +91,7 @@ def test_the_same_formula_serves_quantities():
 
 
 def test_scores_by_hand():
-    x, targs = np.array([[1, 2, 2, 3, np.nan]]), np.array([[[0.], [1], [1], [0], [1]]])
+    x, targs = np.array([[1, 2, 2, 3, np.nan]]), np.array([[[0., 1, 1, 0, 1]]])
     right, left = split_scores(x, targs)[:, 0]
     assert right[[0, 2, 3]].tolist() == pytest.approx([0 + 9/4, 4/3 + 1/2, 1 + 1])
     assert left[[0, 2]].tolist() == pytest.approx([1/2 + 4/3, 9/4])
@@ -332,4 +332,4 @@ def test_floors(what, metric, least): assert kept(what, metric) >= least
 
 
 def test_our_forest_is_as_good_as_scikit_learns():
-    assert abs(kept("Titanic, our forest") - kept("Titanic, scikit-learn's, same folds")) <= 0.01
+    assert abs(kept("Titanic, our forest") - kept("Titanic, scikit-learn's forest")) <= 0.005
