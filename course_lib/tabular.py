@@ -102,7 +102,7 @@ def choose(self:DecisionTree, node, X, targs, order) -> bool:
     if self.max_features:                                       # a forest looks at a few at a time
         first, last = X[order[:, 0], columns], X[order[:, -1], columns]
         columns = self.rng.permutation(columns[(first != last) & ~np.isnan(first)])
-    for start in range(0, len(columns), few):                   # and at more if these allow no split
+    for start in range(0, len(columns), few):                   # and at more if none can be split
         if self.ask(node, columns[start:start + few], X, targs, order): return True
     return False
 
