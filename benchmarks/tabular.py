@@ -1,20 +1,25 @@
 """What lesson 06 claims about speed, as ratios measured in one run on this machine.
 
-Run `python benchmarks/tabular.py`. It takes about a minute and exits with 1 where a claim does not hold; with `--rows
-1000000` the last table goes to a million rows, which takes some minutes.
+Run `python benchmarks/tabular.py`. It takes about two minutes and exits with 1 where a claim does not hold; with
+`--rows 1000000` the last table goes to a million rows, which takes about ten, and `--figure FILE` draws it.
 """
 import argparse, sys, time
 from collections.abc import Callable
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from fastai.tabular.all import (Categorify, CategoryBlock, FillMissing, Normalize, RandomSplitter, TabularPandas,
                                 range_of)
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
 from timing import ROUNDS, Way, compare
 
 from course_lib.base.env import device_name, quiet, seed_everything, usable_cores
+from course_lib.figures.drawn import GREY, page_figures
+from course_lib.tabular import DecisionTree, Forest
 
 BATCH = 64
 PATIENCE = 20. # seconds: what takes longer is not tried on more rows
@@ -50,25 +55,54 @@ def ways_to_batch(
     return [("one pass: fastai's tabular DataLoader", lambda: exhaust(loader), None),
             ("one pass: slices of tensors", lambda: exhaust(from_tensors()), 20.)]
 
+def numbers(
+    rows:int,       # How many
+    columns:int=10, # Three of them useful
+) -> tuple[np.ndarray, np.ndarray]: # 32-bit floats, and answers 0 or 1
+    "A made-up table of numbers"
+    rng = np.random.default_rng(42)
+    X = rng.normal(size=(rows, columns)).astype(np.float32)
+    return X, (X[:, 0] + X[:, 1]*X[:, 2] + rng.normal(size=rows) > 0).astype(int)
+
+def ways_to_grow(
+    rows:int=10_000, # Of the table
+) -> list[Way]: # scikit-learn's first
+    "One tree with leaves of at least five rows"
+    X, y = numbers(rows)
+    return [("one tree: scikit-learn's",
+             lambda: DecisionTreeClassifier(min_samples_leaf=5, random_state=42).fit(X, y), None),
+            ("one tree: ours", lambda: DecisionTree(min_leaf=5).fit(X, y), 1/20)]
+
+def ways_to_bag(
+    cores:int,      # To use
+    rows:int=5_000, # Of the table
+) -> list[Way]: # scikit-learn's first
+    "Ten trees, of which each looks at three columns at a time"
+    X, y = numbers(rows)
+    return [("ten trees: scikit-learn's forest",
+             lambda: RandomForestClassifier(10, min_samples_leaf=3, random_state=42, n_jobs=cores).fit(X, y), None),
+            ("ten trees: our forest", lambda: Forest(10, min_leaf=3, n_jobs=cores).fit(X, y), None)]
+
 Fit = Callable[[np.ndarray, np.ndarray], object] # learns from columns and answers
 
 def learners(
     cores:int, # To use
 ) -> dict[str,Fit]: # The usual one first
     "Ways to learn a table; what else is to be timed joins here"
+    forest = f"forest of 20 trees, {cores} core{'s'*(cores > 1)}"
     return {"histogram boosting": HistGradientBoostingClassifier(random_state=42).fit,
-            f"forest of 20 trees, {cores} core{'s'*(cores > 1)}":
-                RandomForestClassifier(20, random_state=42, n_jobs=cores).fit}
+            "scikit-learn's tree": DecisionTreeClassifier(min_samples_leaf=5, random_state=42).fit,
+            "our tree": DecisionTree(min_leaf=5).fit,
+            f"scikit-learn's {forest}": RandomForestClassifier(20, min_samples_leaf=3, random_state=42,
+                                                               n_jobs=cores).fit,
+            f"our {forest}": Forest(20, min_leaf=3, n_jobs=cores).fit}
 
 def seconds_by_rows(
     fits:dict[str,Fit], # {name: how to learn}
     sizes:list[int],    # Numbers of rows, rising
-    columns:int=10,     # Of the table, half of them useless
 ) -> dict[str,list]: # {name: seconds for each size, or None where it was not tried}
     "Time learning on more and more rows of one made-up table"
-    rng = np.random.default_rng(42)
-    X = rng.normal(size=(max(sizes), columns)).astype(np.float32)
-    y = (X[:, 0] + X[:, 1]*X[:, 2] + rng.normal(size=len(X)) > 0).astype(int)
+    X, y = numbers(max(sizes))
     taken = {name: [] for name in fits}
     for rows in sizes:
         for name, fit in fits.items():
@@ -93,17 +127,38 @@ def report_rows(
                  for s, f in zip(seconds, first, strict=True)]
         print(f"{name:>46}" + "".join(f"{cell:>18}" for cell in cells))
 
+def draw_rows(
+    taken:dict[str,list], # From `seconds_by_rows`
+    sizes:list[int],      # The same sizes
+    path:Path,            # SVG file to write
+) -> None:
+    "Seconds against rows, both in steps of ten; a line ends where the next step would have taken too long"
+    page_figures()
+    fig, ax = plt.subplots(figsize=(6.5, 3))
+    for (name, seconds), style in zip(taken.items(), ("o-", "s-", "s--", "D-", "D--"), strict=True):
+        known = [s for s in seconds if s is not None]
+        ax.plot(sizes[:len(known)], known, style, ms=4, label=name)
+    ax.axhline(PATIENCE, color=GREY, ls=":", lw=1)
+    ax.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds")
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    fig.savefig(path, bbox_inches="tight", metadata={"Date": None})
+
 def main() -> int: # Exit status: 0 where all claims hold
     "Compare the ways to batch, then time the learners"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000, help="most rows of the last table")
-    rows = parser.parse_args().rows
+    parser.add_argument("--figure", type=Path, help="SVG file for a drawing of that table")
+    asked = parser.parse_args()
+    rows = asked.rows
     quiet(); seed_everything()
     torch.set_num_threads(1)
     print(f"batches of {BATCH}; {device_name()}, one thread; fastest of {ROUNDS} rounds")
-    holds = compare(ways_to_batch())
+    cores = usable_cores()
+    holds = all([compare(ways_to_batch()), compare(ways_to_grow()), compare(ways_to_bag(cores))])
     sizes = [size for size in (1000, 10_000, 100_000, 1_000_000) if size <= rows] or [rows]
-    report_rows(seconds_by_rows(learners(usable_cores()), sizes), sizes)
+    taken = seconds_by_rows(learners(cores), sizes)
+    report_rows(taken, sizes)
+    if asked.figure: draw_rows(taken, sizes, asked.figure)
     return 0 if holds else 1
 
 if __name__ == "__main__": sys.exit(main())

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 
 from .base.env import CourseError
 from .figures.tree import TreePage
-from .tables.columns import TableClassifier, numbers_of
+from .tables.columns import TableClassifier, category_means, numbers_of, to_codes
 
 # %% ../nbs/06_tabular.ipynb #gini
 def gini(
@@ -31,33 +31,33 @@ def best_split(
     "The split of one column that leaves the least impurity"
     by = x.argsort()
     x, y = x[by], y[by]
-    left, right = np.arange(1, len(y)), np.arange(len(y) - 1, 0, -1)              # rows on each side
-    share = y.cumsum()[:-1]/left, (y.sum() - y.cumsum()[:-1])/right               # of 1, on each side
+    left, right = np.arange(1, len(y)), np.arange(len(y) - 1, 0, -1)        # rows on each side
+    share = y.cumsum()[:-1]/left, (y.sum() - y.cumsum()[:-1])/right         # of 1, on each side
     impurity = sum(n*2*p*(1 - p) for n, p in zip((left, right), share, strict=True))/len(y)
-    impurity[x[1:] == x[:-1]] = np.inf                                            # no split between equal values
-    if not len(impurity) or np.isinf(impurity).all(): raise CourseError("All values are equal: there is no split.")
+    impurity[x[1:] == x[:-1]] = np.inf                                      # not between equals
+    if not len(impurity) or np.isinf(impurity).all():
+        raise CourseError("All values are equal: there is no split.")
     place = impurity.argmin()
     return (x[place] + x[place + 1])/2, impurity[place]
 
 # %% ../nbs/06_tabular.ipynb #split-scores
 def split_scores(
     x:np.ndarray,     # (columns, n) values, sorted in each column, missing ones last
-    targs:np.ndarray, # (columns, n, k) targets in the same order
+    targs:np.ndarray, # (k, columns, n) targets in the same order
     min_leaf:int=1,   # Rows that each side needs
-) -> np.ndarray: # (2, columns, n): the larger the purer, with the missing right, then left; -inf where no split can be
+) -> np.ndarray: # (2, columns, n), missing right, then left: the larger the purer, or -inf
     "Score a split after each value of each column at once"
-    n, sums = x.shape[1], targs.cumsum(1)
-    total, left_size = sums[:, -1:], np.arange(1, n + 1)
-    known = n - np.isnan(x).sum(1, keepdims=True)
-    gap_sums = np.where(np.isnan(x)[..., None], targs, 0.).sum(1, keepdims=True)
-    apart = np.pad(x[:, 1:] > x[:, :-1] + 1e-7, ((0, 0), (0, 1)))   # a split lies between two different values
-    scores = np.full((2, *x.shape), -np.inf)
-    for side in range(1 + (known < n).any()):
+    n, sums, gaps = x.shape[1], targs.cumsum(2), np.isnan(x)
+    total, left_size, known = sums[..., -1:], np.arange(1, n + 1), n - gaps.sum(1, keepdims=True)
+    gap_sums = (targs*gaps).sum(2, keepdims=True)
+    scores, apart = np.full((2, *x.shape), -np.inf), np.zeros(x.shape, bool)
+    apart[:, :-1] = x[:, 1:] > x[:, :-1] + 1e-7                     # between two different values
+    for side in range(1 + gaps.any()):
         left, size = (sums + gap_sums, left_size + n - known) if side else (sums, left_size)
         allowed = apart & (known < n) if side else apart | (left_size == known) & (known < n)
         allowed = allowed & (size >= min_leaf) & (n - size >= min_leaf)
         with np.errstate(divide="ignore", invalid="ignore"):
-            score = (left**2).sum(2)/size + ((total - left)**2).sum(2)/(n - size)
+            score = (left**2).sum(0)/size + ((total - left)**2).sum(0)/(n - size)
         scores[side][allowed] = score[allowed]
     return scores
 
@@ -65,9 +65,10 @@ def split_scores(
 class Node:
     "A group of rows, and the question that divides it"
     def __init__(self, depth, size, value):
-        self.depth, self.size, self.value = depth, size, value            # `value`: mean of the targets
-        self.column, self.threshold, self.missing_left, self.gaps = -1, 0., False, False   # column -1: a leaf
-        self.sides, self.left, self.right = None, -1, -1                  # `sides`: whether each category goes left
+        self.depth, self.size, self.value = depth, size, value  # `value`: mean of the targets
+        self.column, self.threshold = -1, 0.                    # column -1: a leaf
+        self.sides, self.missing_left, self.gaps = None, False, False
+        self.left, self.right = -1, -1                          # `sides`: which categories go left
 
 # %% ../nbs/06_tabular.ipynb #tree
 class DecisionTree(TableClassifier):
@@ -77,78 +78,70 @@ class DecisionTree(TableClassifier):
     def grow(self, X, targs):
         "Divide rows `X` (n, columns) with targets (n, k) until they are pure, small or deep enough"
         self.rng, self.nodes = np.random.default_rng(self.seed), []
-        todo = [(X.T.argsort(1, kind="stable"), 0, None, "")]             # each column is sorted once, and never again
+        X = np.asfortranarray(X)                                # each column in one piece of memory
+        todo = [(X.T.argsort(1, kind="stable"), 0, None, "")]   # each is sorted once, never again
         while todo:
             order, depth, parent, side = todo.pop()
             here = targs[order[0]]
             node = Node(depth, len(here), here.mean(0))
             if parent: setattr(parent, side, len(self.nodes))
             self.nodes.append(node)
-            if depth == self.max_depth or (here == here[0]).all() or not self.choose(node, X, targs, order): continue
+            small = len(here) < 2*self.min_leaf or depth == self.max_depth
+            if small or (here == here[0]).all() or not self.choose(node, X, targs, order): continue
             goes_left = self.goes_left(node, X[:, node.column])
             for side, mask in (("right", ~goes_left), ("left", goes_left)):
-                todo.append((order[mask[order]].reshape(len(order), -1), depth + 1, node, side))
+                rows = order[mask[order]].reshape(len(order), -1)
+                todo.append((rows, depth + 1, node, side))
         return self
-
-# %% ../nbs/06_tabular.ipynb #codes
-def to_codes(
-    x:np.ndarray, # Codes as floats, `nan` for missing ones
-) -> np.ndarray: # Integers, -1 for missing ones
-    "Codes to look up with"
-    return np.nan_to_num(x, nan=-1).astype(int)
-
-def category_means(
-    codes:np.ndarray, # From `to_codes`
-    targs:np.ndarray, # One number for each
-) -> np.ndarray: # `nan` for codes without rows, and at the end, where -1 finds it
-    "Mean target of each category"
-    known = codes >= 0
-    with np.errstate(invalid="ignore"): means = np.bincount(codes[known], targs[known])/np.bincount(codes[known])
-    return np.append(means, np.nan).astype(np.float32)
 
 # %% ../nbs/06_tabular.ipynb #choose
 @patch
 def choose(self:DecisionTree, node, X, targs, order) -> bool:
-    "Give a node, whose rows `order` sorts by each column, its best question; False where there is none"
-    x, order, scores = X.T[np.arange(len(order))[:, None], order], order.copy(), {}
-    for c in self.columns.categories if self.columns else []:             # a category is as large as its mean target
-        codes = to_codes(x[c])
-        scores[c] = category_means(codes, targs[order[c], node.value.argmax()])
-        x[c] = scores[c][codes]
+    "Give a node, whose rows `order` sorts by each column, its best question; False if none"
+    columns, few = np.arange(len(order)), self.max_features or len(order)
+    if self.max_features:                                       # a forest looks at a few at a time
+        first, last = X[order[:, 0], columns], X[order[:, -1], columns]
+        columns = self.rng.permutation(columns[(first != last) & ~np.isnan(first)])
+    for start in range(0, len(columns), few):                   # and at more if none can be split
+        if self.ask(node, columns[start:start + few], X, targs, order): return True
+    return False
+
+@patch
+def ask(self:DecisionTree, node, columns, X, targs, order) -> bool:
+    "Give a node the best question about some columns; False if they allow none"
+    categories = self.columns.categories if self.columns else []
+    order, means = order[columns], {}
+    x = X.T[columns[:, None], order]
+    for c in [c for c, column in enumerate(columns) if column in categories]:
+        codes = to_codes(x[c])                                  # a word counts as its mean target
+        means[c] = category_means(codes, targs[order[c], node.value.argmax()])
+        x[c] = means[c][codes]
         by = x[c].argsort(kind="stable")
         x[c], order[c] = x[c, by], order[c, by]
-    looked_at = np.arange(len(x))
-    if self.max_features:                                                 # a forest looks at a few columns only
-        varied = np.flatnonzero((x[:, 0] != x[:, -1]) & ~np.isnan(x[:, 0]))
-        looked_at = self.rng.permutation(varied)[:self.max_features]
-    if not len(looked_at): return False
-    found = split_scores(x[looked_at], targs[order[looked_at]], self.min_leaf)
-    side, c, place = np.unravel_index(found.argmax(), found.shape)
-    if np.isinf(found.max()): return False
-    values = x[looked_at[c]].astype(float)
-    node.column, after = int(looked_at[c]), values[place + 1] if place + 1 < len(values) else np.nan
-    node.threshold = np.inf if np.isnan(after) else (values[place] + after)/2
-    node.gaps = bool(np.isnan(values[-1]))                                # if none, new gaps go with the majority
-    node.missing_left = bool(side) if node.gaps else 2*(place + 1) > len(values)
-    if node.column in scores:
-        means = scores[node.column]
-        node.sides = np.where(np.isnan(means), node.missing_left, means <= node.threshold)
+    scores = split_scores(x, targs.T[:, order], self.min_leaf)
+    side, c, place = np.unravel_index(scores.argmax(), scores.shape)
+    if np.isinf(scores[side, c, place]): return False
+    between = x[c, place:place + 2].astype(float)               # one value only, or a gap: "known?"
+    node.column, node.gaps = int(columns[c]), bool(np.isnan(x[c, -1]))
+    node.threshold = between.mean() if len(between) == 2 and between[1] == between[1] else np.inf
+    node.missing_left = bool(side) if node.gaps else 2*(place + 1) > len(x[c])  # the majority
+    if c in means:
+        node.sides = np.where(np.isnan(means[c]), node.missing_left, means[c] <= node.threshold)
     return True
 
 # %% ../nbs/06_tabular.ipynb #goes-left
 @patch
 def goes_left(self:DecisionTree, node, x) -> np.ndarray:
-    "Answer a node's question for values `x` of its column; what is missing or was never met goes where the node says"
-    if node.sides is not None:
-        codes = to_codes(x)
-        return node.sides[np.where(codes < len(node.sides) - 1, codes, -1)]
-    return np.where(np.isnan(x), node.missing_left, x <= node.threshold)
+    "Answer a node's question for values `x` of its column; gaps and new words go where it says"
+    if node.sides is None: return np.where(np.isnan(x), node.missing_left, x <= node.threshold)
+    codes = to_codes(x)
+    return node.sides[np.where(codes < len(node.sides) - 1, codes, -1)]
 
 @patch
 def leaves(self:DecisionTree, X) -> np.ndarray:
     "The place in `nodes` of each row's leaf, all rows followed down at once"
     at, rows = np.zeros(len(X), int), {0: np.arange(len(X))}
-    for place, node in enumerate(self.nodes):                             # a node comes before those below it
+    for place, node in enumerate(self.nodes):                   # a node comes before those below it
         here = rows.pop(place)
         at[here] = place
         if node.column >= 0:
@@ -157,7 +150,9 @@ def leaves(self:DecisionTree, X) -> np.ndarray:
     return at
 
 @patch
-def shares(self:DecisionTree, X): return np.stack([node.value for node in self.nodes])[self.leaves(X)]
+def shares(self:DecisionTree, X):
+    "The mean target of each row's leaf"
+    return np.stack([node.value for node in self.nodes])[self.leaves(X)]
 
 # %% ../nbs/06_tabular.ipynb #living
 def question(
@@ -196,14 +191,14 @@ class Forest(TableClassifier):
         def one(seed):
             drawn = np.random.default_rng(seed).integers(len(X), size=len(X))
             tree = DecisionTree(min_leaf=self.min_leaf, max_features=few, seed=seed)
-            tree.columns = self.columns                                       # knows which columns hold words
+            tree.columns = self.columns                         # knows which columns hold words
             left_out = np.setdiff1d(np.arange(len(X)), drawn)
             return tree.grow(X[drawn], targs[drawn]), left_out, tree.shares(X[left_out])
         grown = Parallel(self.n_jobs)(delayed(one)(self.seed + n) for n in range(self.n_trees))
         self.trees = [tree for tree, *_ in grown]
         sums, counts = np.zeros_like(targs), np.zeros((len(X), 1))
         for _, left_out, shares in grown: sums[left_out] += shares; counts[left_out] += 1
-        with np.errstate(invalid="ignore"): self.oob = sums/counts           # nan for a row that all trees have drawn
+        with np.errstate(invalid="ignore"): self.oob = sums/counts  # nan where all trees drew a row
         return self
 
     def shares(self, X): return np.mean([tree.shares(X) for tree in self.trees], axis=0)
@@ -214,7 +209,8 @@ class Boosted(TableClassifier):
     def __init__(self, n_trees=60, lr=0.7, max_depth=3, min_leaf=5): store_attr()
 
     def grow(self, X, targs):
-        if targs.shape[1] > 1: raise CourseError(f"Boosting tells two classes apart, and there are {targs.shape[1]}.")
+        if (classes := targs.shape[1]) > 1:
+            raise CourseError(f"Boosting tells two classes apart, and there are {classes}.")
         self.start, self.trees = np.log(targs.mean()/(1 - targs.mean())), []
         score = np.full_like(targs, self.start)
         for _ in range(self.n_trees):
@@ -225,4 +221,5 @@ class Boosted(TableClassifier):
             self.trees.append(tree)
         return self
 
-    def shares(self, X): return 1/(1 + np.exp(-self.start - self.lr*sum(tree.shares(X) for tree in self.trees)))
+    def shares(self, X):
+        return 1/(1 + np.exp(-self.start - self.lr*sum(tree.shares(X) for tree in self.trees)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pages import NBS, cells_of, code_lines
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -91,7 +92,7 @@ def test_the_same_formula_serves_quantities():
 
 
 def test_scores_by_hand():
-    x, targs = np.array([[1, 2, 2, 3, np.nan]]), np.array([[[0.], [1], [1], [0], [1]]])
+    x, targs = np.array([[1, 2, 2, 3, np.nan]]), np.array([[[0., 1, 1, 0, 1]]])
     right, left = split_scores(x, targs)[:, 0]
     assert right[[0, 2, 3]].tolist() == pytest.approx([0 + 9/4, 4/3 + 1/2, 1 + 1])
     assert left[[0, 2]].tolist() == pytest.approx([1/2 + 4/3, 9/4])
@@ -327,9 +328,16 @@ def kept(what, metric="accuracy"):
     ("Titanic, our forest", "accuracy", 0.81), ("Titanic, our boosting", "accuracy", 0.815),
     ("census, tabular_learner, published columns", "accuracy", 0.834),
     ("our tree and scikit-learn's, same answers", "share", 0.99),
-    ("census, scikit-learn's boosting", "accuracy", 0.872), ("census, LightGBM", "AUC", 0.925)])
+    ("census, LightGBM, chosen", "accuracy", 0.8735), ("census, LightGBM, chosen", "AUC", 0.928)])
 def test_floors(what, metric, least): assert kept(what, metric) >= least
 
 
 def test_our_forest_is_as_good_as_scikit_learns():
-    assert abs(kept("Titanic, our forest") - kept("Titanic, scikit-learn's, same folds")) <= 0.01
+    assert abs(kept("Titanic, our forest") - kept("Titanic, scikit-learn's forest")) <= 0.005
+
+
+def test_seen_lines_fit_a_laptop():
+    "What is longer scrolls, and the comment at its end is not read"
+    lines = [line for kind, source, is_seen in cells_of(NBS/"06_tabular.ipynb") if kind == "code" and is_seen
+             for line in code_lines(source)]
+    assert len(lines) > 100 and [line for line in lines if len(line) > 100] == []

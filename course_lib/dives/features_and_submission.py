@@ -42,9 +42,9 @@ def check_submission(
     ids = list(ids)
     missing, strange = [i for i in ids if i not in set(table[id])], [i for i in table[id] if i not in set(ids)]
     if missing or strange or len(table) != len(ids):
-        raise CourseError(f"{len(ids)} rows are asked for, the file has {len(table)}; missing {missing[:5]}, not asked "
-                          "for "
-                          f"{strange[:5]}, twice {table[id][table[id].duplicated()].tolist()[:5]}.")
+        twice = table[id][table[id].duplicated()].tolist()
+        raise CourseError(f"{len(ids)} rows are asked for, the file has {len(table)}; missing {missing[:5]}, "
+                          f"not asked for {strange[:5]}, twice {twice[:5]}.")
     wrong = table[~table[answer].isin(allowed) | (table[answer].dtype == bool)]
     if len(wrong):
         raise CourseError(f"{answer} must be one of {allowed}; {id} {wrong[id].iloc[0]} has {wrong[answer].iloc[0]} "

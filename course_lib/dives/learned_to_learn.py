@@ -154,9 +154,8 @@ def read_and_answer(
     X_known, X_new = (torch.as_tensor(X, dtype=torch.float32) for X in (X_known, X_new))
     y_known = torch.as_tensor(y_known, dtype=torch.float32)
     if X_known.shape != (len(y_known), X_new.shape[-1]):
-        raise CourseError(f"{len(y_known)} answers and new rows of {X_new.shape[-1]} columns do not fit known rows of "
-                          "shape "
-                          f"{tuple(X_known.shape)}.")
+        raise CourseError(f"{len(y_known)} answers and new rows of {X_new.shape[-1]} columns do not fit known rows "
+                          f"of shape {tuple(X_known.shape)}.")
     if not ((y_known == 0) | (y_known == 1)).all():
         raise CourseError("Answers must be 0 or 1: it has learned two classes only.")
     return model(torch.cat([X_known, X_new])[None], y_known[None])[0].sigmoid().numpy()
