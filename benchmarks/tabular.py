@@ -1,7 +1,7 @@
 """What lesson 06 claims about speed, as ratios measured in one run on this machine.
 
 Run `python benchmarks/tabular.py`. It takes about two minutes and exits with 1 where a claim does not hold; with
-`--rows 1000000` the last table goes to a million rows, which takes about ten, and `--figure FILE` draws it.
+`--rows 1000000` the last table goes to a million rows, which takes many, and `--figure FILE` draws it.
 """
 import argparse, sys, time
 from collections.abc import Callable
