@@ -13,7 +13,8 @@ SIZES = (128, 160, 192, 224, 256, 288)
 
 
 def errors_of(setting, what="linear discriminant"):
-    [found] = [figure for figure in RUN.measured if figure.what == f"37 breeds, 5 folds, {what}" and figure.setting == setting]
+    wanted = f"37 breeds, 5 folds, {what}", setting
+    [found] = [figure for figure in RUN.measured if (figure.what, figure.setting) == wanted]
     return found
 
 
