@@ -177,7 +177,7 @@ COVERED = {
     "02_deployment": (53, "D", range(1, 17)),
     "03_foundations": (39, "F", range(1, 12)),
     "04_mnist": (37, "M", range(1, 9)),
-    "05_pets": (54, "P", [*range(1, 14), 15]),
+    "05_pets": (59, "P", [*range(1, 14), 15]),
     "06_tabular": (55, "T", [*range(1, 9), 10]),
     "07_collab": (41, "C", [*range(1, 7), 8]),
     "08_nlp": (36, "N", range(1, 7)),

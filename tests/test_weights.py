@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,8 +32,8 @@ def network(home): return pretrained(NAME)
 # The file that pip brought
 
 def test_the_package_is_a_dependency_and_holds_the_known_file():
-    assert metadata.version(weights.PACKAGE)
-    assert files.sha256_of(weights.packaged_file()) == weights.WEIGHTS_SHA256
+    assert metadata.version(weights.PACKAGED[NAME].package)
+    assert files.sha256_of(weights.packaged_file()) == weights.PACKAGED[NAME].sha256
 
 
 def pretend_file(monkeypatch, path):
@@ -53,7 +54,8 @@ def test_a_pickle_in_its_place_does_not_run(home, monkeypatch, tmp_path):
         def __reduce__(self): return Path.touch, (tmp_path/"it ran",)
     torch.save(Surprise(), tmp_path/"x.pth")
     pretend_file(monkeypatch, tmp_path/"x.pth")
-    monkeypatch.setattr(weights, "WEIGHTS_SHA256", files.sha256_of(tmp_path/"x.pth"))
+    known = replace(weights.PACKAGED[NAME], sha256=files.sha256_of(tmp_path/"x.pth"))
+    monkeypatch.setitem(weights.PACKAGED, NAME, known)
     with pytest.raises(Exception, match="Weights only load failed"): pretrained(NAME)
     assert not (tmp_path/"it ran").exists()
 

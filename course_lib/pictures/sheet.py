@@ -6,6 +6,8 @@
 __all__ = ['answer_sheet']
 
 # %% ../../nbs/lib/pictures/10_sheet.ipynb #imports
+from textwrap import fill
+
 from ..base.env import CourseError
 
 # %% ../../nbs/lib/pictures/10_sheet.ipynb #choose
@@ -41,8 +43,9 @@ def answer_sheet(
     for ax in axes.flat: ax.axis("off")
     for ax, n in zip(axes.flat, choose((answers == targs).tolist(), rows), strict=False):
         ax.imshow(Resize(240)(PILImage.create(learn.dls.valid_ds.items[n]), split_idx=1))
-        ax.text(0.5, 0.05, f"{learn.dls.vocab[answers[n]]}, {preds[n].max():.0%}", transform=ax.transAxes, ha="center",
-                color="white", weight="bold", fontsize=9,
+        words = fill(f"{learn.dls.vocab[answers[n]]}".replace("_", " ") + f", {preds[n].max():.0%}", 18)
+        ax.text(0.5, 0.04, words, transform=ax.transAxes, ha="center", va="bottom",
+                color="white", weight="bold", fontsize=8.5, linespacing=1.1,
                 bbox=dict(fc="#3465a4" if answers[n] == targs[n] else "#cc0000", ec="none", pad=3))
     plt.close(figure) # It is returned, and would be shown twice
     return figure
