@@ -47,7 +47,7 @@ def test_the_page_asserts_that_no_judge_was_read_before_it_trains():
 # What the last full run measured
 
 @pytest.fixture(scope="module")
-def run(): return load_run("dives/08_ulmfit")
+def run(): return load_run("dives/08_ulmfit") or pytest.skip("no full run has been saved yet")
 
 
 def figure(run, what):
