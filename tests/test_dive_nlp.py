@@ -1,0 +1,106 @@
+"What the dives of lesson 8 export, at its edges, and what their last full runs must have shown"
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
+
+from course_lib.base.env import CourseError
+from course_lib.dives.hard_to_beat import NBWeights, log_count_ratio
+from course_lib.dives.which_tool import pool, top_k
+from course_lib.lesson.results import load_run
+
+
+# Weights of naive Bayes
+
+def drawn(seed=0, texts=60, features=25):
+    rng = np.random.default_rng(seed)
+    labels = rng.random(texts) < 0.4
+    return csr_matrix((rng.random((texts, features)) < np.where(labels, 0.4, 0.2)[:, None]).astype(float)), labels
+
+
+@pytest.mark.parametrize("smooth", [0.1, 1, 5])
+def test_ratios_are_those_of_scikit_learn(smooth):
+    counts, labels = drawn()
+    no, yes = MultinomialNB(alpha=smooth).fit(counts, labels).feature_log_prob_
+    assert np.allclose(log_count_ratio(counts, labels, smooth), yes - no)
+
+
+def test_a_ratio_by_hand():
+    counts = csr_matrix([[1, 0], [1, 1], [0, 1]])
+    assert np.allclose(log_count_ratio(counts, [True, True, False]), np.log([(3/5)/(1/3), (2/5)/(2/3)]))
+
+
+@pytest.mark.parametrize("labels, meant", [
+    ([True]*3, "All texts are of one class"), ([False]*3, "All texts are of one class"), ([True], "3 texts came with 1")])
+def test_labels_that_teach_nothing_are_refused(labels, meant):
+    with pytest.raises(CourseError, match=meant): log_count_ratio(csr_matrix(np.eye(3)), labels)
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"], ["a", "a", "a"]])
+def test_two_classes_are_needed(labels):
+    with pytest.raises(CourseError, match=f"There are {len(set(labels))} classes"):
+        NBWeights().fit(csr_matrix(np.eye(3)), np.array(labels))
+
+
+def test_which_class_is_named_first_only_turns_the_sign():
+    counts, labels = drawn()
+    one, other = (NBWeights().fit(counts, labels == side).ratio_ for side in (True, False))
+    assert np.allclose(one, -other)
+
+
+@pytest.mark.parametrize("longest, most", [(1, 0.75), (2, 1)])
+def test_a_not_right_before_is_read_by_pairs_only(longest, most):
+    praise, blame = ("good", "great", "fine"), ("bad", "dull", "poor")
+    texts = [f"it {verb} {negation}{word}" for word in (*praise, *blame) for negation in ("", "not ")
+             for verb in ("is", "was", "felt", "seemed")]
+    liked = np.array([(text.split()[-1] in praise) != (" not " in text) for text in texts])
+    model = make_pipeline(CountVectorizer(binary=True, ngram_range=(1, longest)), NBWeights(), LogisticRegression(C=100))
+    score = model.fit(texts, liked).score(texts, liked)
+    assert score == 1 if most == 1 else score < most
+
+
+def test_unknown_words_leave_the_constant():
+    model = make_pipeline(CountVectorizer(), NBWeights(), LogisticRegression())
+    model.fit(["good", "bad", "good film", "bad film"], [1, 0, 1, 0])
+    assert model.decision_function(["zorbulous", ""]) == pytest.approx(np.repeat(model[-1].intercept_, 2))
+
+
+# Pools and search
+
+def test_the_pools_leave_padding_out():
+    acts = torch.tensor([[[2.], [4.], [0.], [9.]], [[-1.], [-3.], [7.], [7.]]])
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
+    assert pool(acts, mask)[..., 0].tolist() == [[2, 2, 4], [-1, -2, -1]]
+
+
+def test_a_text_is_pooled_alike_alone_and_beside_longer_ones():
+    acts = torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(6) < torch.tensor([[2], [6], [4]])
+    assert torch.allclose(pool(acts, mask)[0], pool(acts[:1, :2], mask[:1, :2])[0])
+
+
+def test_what_stands_on_padding_cannot_be_seen():
+    acts = torch.full((1, 2, 1), torch.nan); acts[0, 0] = 3
+    assert pool(acts, torch.tensor([[1, 0]])).flatten().tolist() == [3, 3, 3]
+
+
+def test_a_text_without_pieces_is_named():
+    with pytest.raises(CourseError, match="without a single piece"): pool(torch.ones(1, 2, 1), torch.zeros(1, 2))
+
+
+def test_each_row_is_nearest_to_itself():
+    rows = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    near = top_k(rows, rows, 3)
+    assert near[:, 0].tolist() == list(range(40))
+    assert (near[:, 1] == ((rows @ rows.T).fill_diagonal_(-2)).argmax(1).numpy()).all()
+
+
+@pytest.mark.parametrize("queries, rows, k, meant", [
+    (np.ones((1, 3)), np.ones((4, 2)), 1, "3 numbers, texts 2"), (np.ones((1, 2)), np.ones((4, 2)), 5, "best 5 of 4"),
+    (np.ones((1, 2)), np.ones((4, 2)), 0, "best 0 of 4")])
+def test_searches_that_cannot_be_done_are_named(queries, rows, k, meant):
+    with pytest.raises(CourseError, match=meant): top_k(queries, rows, k)
