@@ -104,3 +104,51 @@ def test_each_row_is_nearest_to_itself():
     (np.ones((1, 2)), np.ones((4, 2)), 0, "best 0 of 4")])
 def test_searches_that_cannot_be_done_are_named(queries, rows, k, meant):
     with pytest.raises(CourseError, match=meant): top_k(queries, rows, k)
+
+
+# What the dives promise, held against their last full runs
+
+@pytest.fixture(scope="module")
+def beaten(): return load_run("dives/08_hard_to_beat")
+
+
+def measured(run, what, **more):
+    "The one figure of that name"
+    [found] = [m for m in run.measured if m.what == what and all(getattr(m, key) == more[key] for key in more)]
+    return found
+
+
+def test_counting_reaches_what_it_should_on_all_reviews(beaten):
+    figure = measured(beaten, "IMDb, weighted n-grams")
+    assert 0.916 <= figure.value < 0.945 and figure.published == "N2-awd-lstm-forward"
+
+
+def test_more_labels_help_and_less_each_time(beaten):
+    sizes = [100, 250, 1000, 2500, 10_000]
+    curve = [measured(beaten, f"IMDb, weighted n-grams, {size} labels") for size in sizes]
+    assert all(len(set(m.values)) == 5 for m in curve)
+    medians = [m.value for m in curve] + [measured(beaten, "IMDb, weighted n-grams").value]
+    assert medians == sorted(medians) and medians[2] - medians[0] > 2*(medians[4] - medians[2])
+
+
+def test_the_weights_of_naive_bayes_help_on_the_same_splits(beaten):
+    plain, weighted = (measured(beaten, f"sample, {name}", setting="random splits, 800 to learn")
+                       for name in ("naive Bayes, words", "weighted words"))
+    assert len(plain.values) == 10
+    assert sum(b > a for a, b in zip(plain.values, weighted.values, strict=True)) >= 9
+
+
+@pytest.mark.parametrize("learned", ["800 reviews", "25,000 reviews"])
+def test_a_not_is_not_read(learned, beaten):
+    right = lambda name: measured(beaten, f"planted sentences, {name}", setting=learned).value
+    assert right("plain") == 1
+    assert max(right("'not' right before"), right("'not' far before"), right("others were wrong")) < 0.3
+
+
+def test_films_that_are_known_make_a_set_easier(beaten):
+    assert measured(beaten, "random validation set beside films apart").value > 0.005
+
+
+def test_the_last_full_run_used_real_reviews(beaten):
+    assert beaten.mode == "full" and {d["name"]: d["source"] != "stand-in" for d in beaten.data} == {
+        "imdb_sample": True, "imdb": True}
