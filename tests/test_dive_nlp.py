@@ -35,7 +35,8 @@ def test_a_ratio_by_hand():
 
 
 @pytest.mark.parametrize("labels, meant", [
-    ([True]*3, "All texts are of one class"), ([False]*3, "All texts are of one class"), ([True], "3 texts came with 1")])
+    ([True]*3, "All texts are of one class"), ([False]*3, "All texts are of one class"),
+    ([True], "3 texts came with 1")])
 def test_labels_that_teach_nothing_are_refused(labels, meant):
     with pytest.raises(CourseError, match=meant): log_count_ratio(csr_matrix(np.eye(3)), labels)
 
@@ -58,7 +59,8 @@ def test_a_not_right_before_is_read_by_pairs_only(longest, most):
     texts = [f"it {verb} {negation}{word}" for word in (*praise, *blame) for negation in ("", "not ")
              for verb in ("is", "was", "felt", "seemed")]
     liked = np.array([(text.split()[-1] in praise) != (" not " in text) for text in texts])
-    model = make_pipeline(CountVectorizer(binary=True, ngram_range=(1, longest)), NBWeights(), LogisticRegression(C=100))
+    bags = CountVectorizer(binary=True, ngram_range=(1, longest))
+    model = make_pipeline(bags, NBWeights(), LogisticRegression(C=100))
     score = model.fit(texts, liked).score(texts, liked)
     assert score == 1 if most == 1 else score < most
 
