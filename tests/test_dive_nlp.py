@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from course_lib.base.env import CourseError
 from course_lib.dives.hard_to_beat import NBWeights, log_count_ratio
 from course_lib.dives.which_tool import pool, top_k
-from course_lib.lesson.results import load_run
+from course_lib.lesson.results import load_run, results_folder
 
 
 # Weights of naive Bayes
@@ -154,3 +154,25 @@ def test_films_that_are_known_make_a_set_easier(beaten):
 def test_the_last_full_run_used_real_reviews(beaten):
     assert beaten.mode == "full" and {d["name"]: d["source"] != "stand-in" for d in beaten.data} == {
         "imdb_sample": True, "imdb": True}
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    if not (results_folder()/"dives"/"08_which_tool.json").is_file(): pytest.skip("not yet run in full")
+    return load_run("dives/08_which_tool")
+
+
+def test_the_question_decides_which_tool_is_ahead(chosen):
+    def figure(what, setting): return measured(chosen, what, setting=setting).value
+    for size in (100, 300, 1000):
+        assert figure("subject of a phrase, embeddings", f"{size} labels") > figure("subject of a phrase, counts",
+                                                                                    f"{size} labels")
+    folds = "five folds of 1,000"
+    assert figure("why: counts: words and pairs, TF-IDF", folds) > figure("why: as in the lesson", folds) + 0.03
+
+
+def test_words_find_numbers_and_meaning_finds_other_words(chosen):
+    def found(kind, setting): return measured(chosen, f"search {kind}", setting=setting).value
+    none, row = "no word in common", "one of 300 numbers in a row, in the first place"
+    assert found("by word", none) == 0 and found("by meaning", none) > 0.1
+    assert found("by word", row) == 1 and found("by meaning", row) < 0.6
