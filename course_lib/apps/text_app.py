@@ -19,7 +19,8 @@ from .server import known_hosts_only
 from .text_bundle import MOST_LETTERS, BadText, TextPredictor, load_text_bundle
 
 # %% ../../nbs/lib/apps/13_text_app.ipynb #txtapp09
-async def not_found(scope, receive, send): await PlainTextResponse("This app takes no files.", 404)(scope, receive, send)
+async def not_found(scope, receive, send):
+    await PlainTextResponse("This app takes no files.", 404)(scope, receive, send)
 
 def no_forms(
     app, # The server, as an ASGI application

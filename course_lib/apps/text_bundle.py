@@ -36,7 +36,8 @@ def text_to_onnx(
     free = {0: torch.export.Dim("texts"), 1: torch.export.Dim("length", max=longest)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore") # the exporter's notes to its own authors
-        program = torch.onnx.export(Answers(), (example, example.clone()), dynamo=True, # one tensor twice would be one input
+        # `clone`, as of one tensor given twice the exporter makes one input
+        program = torch.onnx.export(Answers(), (example, example.clone()), dynamo=True,
                                     dynamic_shapes=(free, free), opset_version=OPSET, verbose=False,
                                     input_names=["pieces", "mask"], output_names=["probabilities"])
     model = without_notes(program.model_proto)
@@ -123,7 +124,8 @@ def broken_rule(
     kinds = {"title": str, "vocab": list, "longest": int, "known": int, "unknown": str, "tried": list, "sha256": dict}
     for name, kind in kinds.items():
         if type(facts.get(name)) is not kind: return f"{name!r} must be of the kind {kind.__name__}"
-    if len(facts["vocab"]) < 2 or not all(isinstance(label, str) for label in facts["vocab"]): return "'vocab' is no list of names"
+    if len(facts["vocab"]) < 2 or not all(isinstance(label, str) for label in facts["vocab"]):
+        return "'vocab' is no list of names"
     if not 3 <= facts["longest"] <= 8192: return "'longest' must lie between 3 and 8192"
 
 def load_text_bundle(
@@ -189,8 +191,8 @@ def check_text_answers(
     "Raise `CourseError` where a bundle answers differently from the network that it was made of"
     import torch
     device, was_training = next(network.parameters()).device, network.training
-    inputs = tokenizer(TRIED, padding=True, truncation=True, max_length=facts["longest"], return_tensors="pt").to(device)
-    with torch.no_grad(): wanted = network.eval()(**inputs).logits.float().softmax(-1).cpu().numpy()
+    inputs = tokenizer(TRIED, padding=True, truncation=True, max_length=facts["longest"], return_tensors="pt")
+    with torch.no_grad(): wanted = network.eval()(**inputs.to(device)).logits.float().softmax(-1).cpu().numpy()
     network.train(was_training)
     if not (off := np.abs(wanted - [chances for _, chances in facts["tried"]]).max()) <= SLACK:
         raise CourseError(f"The exported network answers differently, by up to {off:.2g}, so no bundle was written. "
@@ -210,8 +212,8 @@ def export_text_bundle(
     dest, known = Path(dest), network.get_input_embeddings().num_embeddings
     if dest.exists(): raise CourseError(f"{dest} exists already. Choose another folder.")
     if len(tokenizer) > known:
-        raise CourseError(f"The tokenizer knows {len(tokenizer):,} pieces, and the network {known:,}: they do not belong "
-                          "together. Load both by the same name.")
+        raise CourseError(f"The tokenizer knows {len(tokenizer):,} pieces, and the network {known:,}: they do not "
+                          "belong together. Load both by the same name.")
     if len(vocab) != network.config.num_labels:
         raise CourseError(f"`vocab` has {len(vocab)} names, and the network {network.config.num_labels} classes.")
     if longest > (most := network.config.max_position_embeddings):
