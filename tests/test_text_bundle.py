@@ -27,7 +27,8 @@ def build(labels=2):
     torch.manual_seed(0)
     network = AutoModelForSequenceClassification.from_pretrained(name, num_labels=labels)
     with torch.no_grad():
-        for weights in network.parameters(): weights *= 4 if weights.ndim > 1 else 1
+        for where, weights in network.named_parameters():
+            if weights.ndim > 1: weights *= 50 if "word_embeddings" in where else 10
     return network.eval(), AutoTokenizer.from_pretrained(name)
 
 
@@ -126,6 +127,16 @@ def test_another_tokenizer_is_refused_even_where_its_hash_is_right(change, words
     with pytest.raises(BadBundle, match=f"does not fit.*{words}"): load_text_bundle(copy)
 
 
+def test_a_network_that_hardly_minds_its_pieces_is_no_excuse(copy, monkeypatch):
+    change_rules(copy, swap)
+    facts = json.loads((copy/"bundle.json").read_text())
+    facts["rounding"] = {} # allows more
+    (copy/"bundle.json").write_text(json.dumps(facts))
+    monkeypatch.setattr(text_bundle, "SLACK_ROUNDED", 1.)
+    sign(copy)
+    with pytest.raises(BadBundle, match="cuts texts into other pieces"): load_text_bundle(copy)
+
+
 @pytest.mark.parametrize("spoil, words", [
     (lambda folder: (folder/"weights.pkl").touch(), "weights.pkl"),
     (lambda folder: (folder/"bundle.json").unlink(), "no text bundle"),
@@ -140,7 +151,7 @@ def test_a_spoiled_folder_is_refused(spoil, words, copy):
 
 @pytest.mark.parametrize("name, value", [
     ("longest", 2), ("longest", 10**9), ("longest", "32"), ("vocab", ["one"]), ("vocab", [1, 2]), ("known", None),
-    ("tried", {}), ("title", 3), ("unknown", None), ("sha256", [])])
+    ("tried", {}), ("pieces", None), ("title", 3), ("unknown", None), ("sha256", [])])
 def test_a_broken_rule_is_named(name, value, copy):
     facts = json.loads((copy/"bundle.json").read_text()) | {name: value}
     (copy/"bundle.json").write_text(json.dumps(facts))

@@ -121,7 +121,8 @@ def broken_rule(
 ) -> str|None: # The broken rule; None where all is well
     "Check the description"
     if not isinstance(facts, dict) or facts.get("format") != FORMAT: return f"it is not of the format {FORMAT!r}"
-    kinds = {"title": str, "vocab": list, "longest": int, "known": int, "unknown": str, "tried": list, "sha256": dict}
+    kinds = {"title": str, "vocab": list, "longest": int, "known": int, "unknown": str, "tried": list, "pieces": list,
+             "sha256": dict}
     for name, kind in kinds.items():
         if type(facts.get(name)) is not kind: return f"{name!r} must be of the kind {kind.__name__}"
     if len(facts["vocab"]) < 2 or not all(isinstance(label, str) for label in facts["vocab"]):
@@ -166,6 +167,8 @@ def check_fit(
         same = np.abs(np.array(got) - np.array(wanted, float)).max() <= slack
     except Exception as error: raise BadBundle(f"{words}: {error}") from error
     if not same: raise BadBundle(f"{words}: it answers differently from what bundle.json says. Export it again.")
+    if [predictor.pieces(text).ids for text in texts] != predictor.facts["pieces"]:
+        raise BadBundle(f"{words}: it cuts texts into other pieces than bundle.json says. Export it again.")
 
 # %% ../../nbs/lib/apps/12_text_bundle.ipynb #txtbun20
 def finish_text_bundle(
@@ -179,6 +182,7 @@ def finish_text_bundle(
     answers = [predictor.predict(text).probabilities for text in TRIED]
     facts["tried"] = [[text, [round(chances[label], 6) for label in predictor.vocab]]
                       for text, chances in zip(TRIED, answers, strict=True)]
+    facts["pieces"] = [predictor.pieces(text).ids for text in TRIED]
     facts["sha256"] = {name: sha256_of(folder/name) for name in FILES}
     write_json(folder/"bundle.json", facts)
     load_text_bundle(folder, threads=1)
