@@ -294,7 +294,7 @@ def measured(run, what): return next(m for m in run.measured if m.what == what)
 
 def test_our_model_beats_the_library_on_every_split(run):
     library, ours = measured(run, "collab_learner"), measured(run, "our fast model")
-    assert library.seeds == ours.seeds == [42, 43, 44]
+    assert library.seeds == ours.seeds == [45, 46, 47]
     assert all(mine < theirs - 0.01 for mine, theirs in zip(ours.values, library.values, strict=True))
     assert statistics.median(ours.values) < 0.835
 
