@@ -320,7 +320,7 @@ def test_the_slider_says_what_was_computed(tmp_path):
     assert shown, done.stderr[-1000:]
     assert json.loads(html.unescape(shown[1])) == [
         [1, [0.5], [0.3]], [2, None, [0.8, 0.2]], [4, [0.5], [0.35]], [5, None, [0.9, 0.1]],
-        "tastes: NDCG 0.300, 80 % of all places for often<br>EASE: NDCG 0.350, 90 % of all places for often", "50 %"]
+        "tastes: NDCG 0.300, 80 % of all places for the often<br>EASE: NDCG 0.350, 90 % of all places for the often", "50 %"]
 
 
 def test_the_page_of_the_slider_holds_no_rating():
@@ -349,7 +349,7 @@ def measured(dive, what, setting, metric):
                                         ("the sitting", 0.755)])
 def test_the_ladder_on_random_fifths(rung, most):
     figure = measured("07_beat_the_papers", rung, "random fifths", "MSE")
-    assert figure.seeds == [1, 2, 3, 42] and statistics.mean(figure.values) <= most
+    assert figure.seeds == [1, 2, 42] and statistics.mean(figure.values) <= most
 
 
 def test_the_published_figures_are_beaten_without_the_time_of_the_rating():

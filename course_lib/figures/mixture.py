@@ -19,7 +19,7 @@ const slider = box.querySelector("input"), {weights, quality, filled, models, me
 const redraw = () => {
   const n = Number(slider.value);
   const said = models.map((model, m) => `${model}: ${measure} ${quality[m][n].toFixed(3)}, `
-    + `${(100*filled[m][n][0]).toFixed(0)} % of all places for ${first}`);
+    + `${(100*filled[m][n][0]).toFixed(0)} % of all places for the ${first}`);
   slider.nextElementSibling.textContent = `${Math.round(100*weights[n])} %`;
   models.forEach((_, m) => {
     Plotly.restyle(plot, {x: [[weights[n]]], y: [[quality[m][n]]]}, [3*m + 1]);
@@ -57,9 +57,9 @@ def mixture_figure(
         legend=dict(x=0.01, y=0.01, xanchor="left", yanchor="bottom"), title=dict(font=dict(size=13)),
         xaxis=still | dict(domain=[0, 0.45], title="share of popularity", tickformat=".0%"),
         yaxis=still | dict(title=measure, rangemode="tozero"),
-        xaxis2=still | dict(anchor="y2", domain=[0.6, 1], title="films by number of ratings"),
+        xaxis2=still | dict(anchor="y2", domain=[0.6, 1], type="category", title="films by number of ratings"),
         yaxis2=still | dict(anchor="x2", title="share of all places", range=[0, 1], tickformat=".0%"))
-    control = (f'<label><span>popularity</span><input type="range" name="popularity" min="0" max="{len(weights) - 1}" '
+    control = (f'<label><span>mix in</span><input type="range" name="popularity" min="0" max="{len(weights) - 1}" '
                'step="1" value="0" autocomplete="off"><output>0 %</output></label>')
     mixture = dict(weights=weights.tolist(), quality=[np.round(values, 4).tolist() for values in quality.values()],
                    filled=[np.round(filled[model], 4).tolist() for model in quality], models=list(quality),
@@ -67,5 +67,7 @@ def mixture_figure(
     best = "; ".join(f"{model}: from {values[0]:.3f} without to {values[-1]:.3f} with nothing else, best "
                      f"{np.max(values):.3f} at {weights[np.argmax(values)]:.0%}" for model, values in quality.items())
     alt = f"{measure} of lists against the share of popularity in the scores. {best}. Bars: which films fill the lists."
-    return PageFigure(figure, alt, name, height=400, script=f"const mixture = {to_script(mixture)};{MIXTURE_SCRIPT}",
+    stacked = {"height": 640, "xaxis.domain": [0, 1], "xaxis2.domain": [0, 1], "yaxis.domain": [0.62, 1],
+               "yaxis2.domain": [0, 0.4], "legend.y": 0.63}
+    return PageFigure(figure, alt, name, height=400, narrow=stacked, script=f"const mixture = {to_script(mixture)};{MIXTURE_SCRIPT}",
                       controls=control)
