@@ -16,7 +16,7 @@ from .base.env import CourseError
 
 # %% ../nbs/07_collab.ipynb #factors-class
 class Factors(nn.Module):
-    "Mean + biases + dot product. A person or a film may be several features, whose vectors are added"
+    "Mean + biases + dot product. A person or film may be several features: their vectors are added"
     def __init__(self,
         people, # How many, or a tensor (how many, features each) of feature numbers
         films,  # The same for films
@@ -27,7 +27,8 @@ class Factors(nn.Module):
         for side, given in (("people", people), ("films", films)):
             features = given if isinstance(given, torch.Tensor) else torch.arange(given)[:, None]
             self.register_buffer(f"{side}_features", features)
-            setattr(self, side, nn.Parameter(torch.randn(int(features.max()) + 1, k + 1)*0.1)) # the bias comes last
+            vectors = torch.randn(int(features.max()) + 1, k + 1)*0.1 # the bias comes last
+            setattr(self, side, nn.Parameter(vectors))
         self.mean = mean
 
     def used(self, x): # x: (n, 2), a person and a film in each row
@@ -48,7 +49,7 @@ def fit_factors(
     valid=None,         # (x, y) to judge after each epoch
     epochs:int=15,      # Times through the ratings
     lr:float=1.5e-2,    # Highest learning rate of the one-cycle schedule
-    penalty:float=0.11, # Price of a squared number, for each rating that uses it
+    penalty:float=0.13, # Price of a squared number, for each rating that uses it
     bs:int=2048,        # Ratings in a batch
 ) -> list[float]: # Validation loss after each epoch
     "Train with batches cut from one tensor"
@@ -71,12 +72,12 @@ def new_person(
     model:Factors, # Trained
     seen,          # Numbers of the films rated
     stars,         # Their ratings
-    penalty:float=0.11, # As in training
+    penalty:float=0.13, # As in training
 ): # Predicted ratings of all films, shape (films,)
-    "Fit one person to a few ratings with all films fixed, in closed form; raises `CourseError` where that cannot be"
+    "Fit one person to a few ratings, all films fixed; raises `CourseError` where that cannot be"
     seen, stars = torch.as_tensor(seen), torch.as_tensor(stars, dtype=torch.float32)
-    if not len(seen): raise CourseError("Nobody can be known by no rating. Ask for one, or show what most people like.")
-    if len(seen) != len(stars): raise CourseError(f"{len(seen)} films and {len(stars)} ratings came.")
+    if len(seen) != len(stars): raise CourseError(f"{len(seen)} films, {len(stars)} ratings came.")
+    if not len(seen): raise CourseError("Nobody can be known by no rating. Ask for one.")
     films = model.films[model.films_features].sum(1).detach()
     A = torch.cat([films[:, :-1], torch.ones(len(films), 1)], 1)
     rest = stars - model.mean - films[seen, -1]

@@ -1,6 +1,8 @@
 "What the dives of lesson 7 define, at its edges; and what their last full runs measured"
+import html
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -9,12 +11,15 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from browser import find_browser
+from pages import NBS
 from sklearn.linear_model import Ridge
 from sklearn.metrics import ndcg_score
 
 from course_lib.base.env import CourseError
 from course_lib.dives import beat_the_papers, ranking
 from course_lib.dives.beat_the_papers import Draws, gibbs, watched
+from course_lib.figures.mixture import mixture_figure
 from course_lib.lesson.results import load_run
 
 NOISE = 0.5 # Standard deviation of chance in the planted world
@@ -289,6 +294,44 @@ def test_ease_is_a_ridge_regression_of_each_film_on_all_others():
         others = np.delete(table, film, axis=1)
         expected = Ridge(alpha=5., fit_intercept=False).fit(others, table[:, film]).predict(others)
         assert np.allclose(scores[:, film], expected)
+
+
+# The slider on the page
+
+MIXED = {"weights": [0, 0.5, 1], "quality": {"tastes": [0.1, 0.3, 0.2], "EASE": [0.4, 0.35, 0.2]},
+         "filled": {"tastes": [[0.5, 0.5], [0.8, 0.2], [1, 0]], "EASE": [[0.6, 0.4], [0.9, 0.1], [1, 0]]},
+         "groups": ["often", "seldom"]}
+
+
+def test_the_slider_says_what_was_computed(tmp_path):
+    "With a stand-in for Plotly: only what is to be drawn is asked for"
+    stub = ("window.said = []; window.Plotly = {newPlot: async () => {}, restyle: (plot, data, traces) => "
+            "window.said.push([traces[0], data.x?.[0], data.y[0]]), "
+            "relayout: (plot, layout) => { if (layout['title.text']) window.said.push(layout['title.text']); }};")
+    move = ("setTimeout(() => { window.said = []; const slider = document.querySelector('input'); slider.value = 1; "
+            "slider.dispatchEvent(new Event('input')); window.said.push(document.querySelector('output').textContent); "
+            "document.body.innerHTML = '<pre id=report>' + JSON.stringify(window.said) + '</pre>'; }, 300);")
+    (tmp_path/"page.html").write_text(f"<meta charset=utf-8><script>{stub}</script>{mixture_figure(**MIXED).page()}"
+                                      f"<script>{move}</script>", encoding="utf-8")
+    done = subprocess.run([find_browser(), "--headless", "--no-sandbox", "--disable-gpu",
+                           f"--user-data-dir={tmp_path/'profile'}", "--virtual-time-budget=3000", "--dump-dom",
+                           (tmp_path/"page.html").as_uri()], capture_output=True, text=True, timeout=60)
+    shown = re.search('<pre id="report">(.*?)</pre>', done.stdout)
+    assert shown, done.stderr[-1000:]
+    assert json.loads(html.unescape(shown[1])) == [
+        [1, [0.5], [0.3]], [2, None, [0.8, 0.2]], [4, [0.5], [0.35]], [5, None, [0.9, 0.1]],
+        "tastes: NDCG 0.300, 80 % of all places for the often<br>"
+        "EASE: NDCG 0.350, 90 % of all places for the often", "50 %"]
+
+
+def test_the_page_of_the_slider_holds_no_rating():
+    "What the last run put on the page: numbers for each position, five groups, and no list of titles"
+    page = next(cell for cell in json.loads((NBS/"dives"/"07_ranking.ipynb").read_text(encoding="utf-8"))["cells"]
+                if cell["id"] == "rank-mix")
+    [shown] = page["outputs"]
+    mixture = json.loads(re.search(r"const mixture = (\{.*?\});", "".join(shown["data"]["text/html"]))[1])
+    assert len(mixture["weights"]) == 11 and np.shape(mixture["filled"]) == (2, 11, 5)
+    assert np.allclose(np.sum(mixture["filled"], axis=2), 1, atol=1e-3) and mixture["filled"][0][-1][0] > 0.99
 
 
 # What the dives promise, held against their last full runs

@@ -17,8 +17,10 @@ def top_films(
     k:int=10,
 ): # Numbers of films, the best first, shape (people, k)
     "Everybody's list; of equal scores the film of the lower number comes first"
-    if scores.shape != seen.shape: raise CourseError(f"Scores have shape {scores.shape} and seen films {seen.shape}.")
-    if not 0 < k <= scores.shape[1]: raise CourseError(f"A list of {k} out of {scores.shape[1]} films is not possible.")
+    if scores.shape != seen.shape:
+        raise CourseError(f"Scores have shape {scores.shape} and seen films {seen.shape}.")
+    if not 0 < k <= scores.shape[1]:
+        raise CourseError(f"A list of {k} out of {scores.shape[1]} films is not possible.")
     return np.argsort(np.where(seen, np.inf, -scores), axis=1, kind="stable")[:, :k]
 
 def judge_lists(
@@ -28,10 +30,12 @@ def judge_lists(
 ) -> dict[str, float]: # Means over people who liked something
     "Precision, recall and NDCG at k"
     people = liked.any(1)
-    if not people.any(): raise CourseError("Nobody liked anything in this validation set, so no list can be judged.")
+    if not people.any():
+        raise CourseError("Nobody liked anything in this validation set, so no list can be judged.")
     scores, seen, liked = scores[people], seen[people], liked[people]
     films = top_films(scores, seen, k)
-    allowed = np.take_along_axis(~seen, films, axis=1) # where fewer than k films are left, the rest of a list is empty
+    # where fewer than k films are left, the rest of a list is empty
+    allowed = np.take_along_axis(~seen, films, axis=1)
     hits, total = np.take_along_axis(liked, films, axis=1) & allowed, liked.sum(1)
     discount = 1/np.log2(np.arange(k) + 2)
     best = np.cumsum(discount)[np.minimum(total, k) - 1]
@@ -43,7 +47,7 @@ def als(
     values,  # What is to be explained, shape (people, films)
     weights, # How much each value counts, 0 or more, same shape
     factors:int=16,
-    ridge:float=8., # Price of a squared number in a vector
+    ridge:float=12., # Price of a squared number in a vector
     rounds:int=10,
     seed:int=0,
 ): # Scores of all pairs, shape (people, films)
