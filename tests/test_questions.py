@@ -180,7 +180,7 @@ COVERED = {
     "05_pets": (59, "P", [*range(1, 14), 15]),
     "06_tabular": (55, "T", [*range(1, 9), 10]),
     "07_collab": (41, "C", [*range(1, 7), 8]),
-    "08_nlp": (52, "N", [*range(1, 7), 8]),
+    "08_nlp": (86, "N", [*range(1, 7), 8]),
 } # {lesson: (questions, letter of its rows in the table of contents, rows with questions)}
 
 
