@@ -187,7 +187,7 @@ def test_more_ratings_tell_more(trained):
     assert losses[1] > losses[5] > losses[40] and losses[40] < 0.1
 
 
-@pytest.mark.parametrize("seen, stars, words", [([], [], "known by no rating"), ([1, 2], [5], "2 films and 1 ratings")])
+@pytest.mark.parametrize("seen, stars, words", [([], [], "known by no rating"), ([1, 2], [5], "2 films, 1 ratings")])
 def test_nobody_and_a_mismatch_are_said(trained, seen, stars, words):
     with pytest.raises(CourseError, match=words): collab.new_person(trained[0], seen, stars)
 
