@@ -320,7 +320,8 @@ def test_the_slider_says_what_was_computed(tmp_path):
     assert shown, done.stderr[-1000:]
     assert json.loads(html.unescape(shown[1])) == [
         [1, [0.5], [0.3]], [2, None, [0.8, 0.2]], [4, [0.5], [0.35]], [5, None, [0.9, 0.1]],
-        "tastes: NDCG 0.300, 80 % of all places for the often<br>EASE: NDCG 0.350, 90 % of all places for the often", "50 %"]
+        "tastes: NDCG 0.300, 80 % of all places for the often<br>"
+        "EASE: NDCG 0.350, 90 % of all places for the often", "50 %"]
 
 
 def test_the_page_of_the_slider_holds_no_rating():
