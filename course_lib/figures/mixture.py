@@ -68,6 +68,6 @@ def mixture_figure(
                      f"{np.max(values):.3f} at {weights[np.argmax(values)]:.0%}" for model, values in quality.items())
     alt = f"{measure} of lists against the share of popularity in the scores. {best}. Bars: which films fill the lists."
     stacked = {"height": 640, "xaxis.domain": [0, 1], "xaxis2.domain": [0, 1], "yaxis.domain": [0.62, 1],
-               "yaxis2.domain": [0, 0.4]}
+               "yaxis2.domain": [0, 0.4], "legend.y": 0.63}
     return PageFigure(figure, alt, name, height=400, narrow=stacked, controls=control,
                       script=f"const mixture = {to_script(mixture)};{MIXTURE_SCRIPT}")
