@@ -4,7 +4,7 @@ import json, re
 import pytest
 
 from course_lib.lesson import results
-from course_lib.base.env import CourseError
+from course_lib.base.env import CourseError, asset
 
 
 @pytest.fixture
@@ -19,6 +19,7 @@ def run():
 def test_published_table_is_sound():
     table = results.published()
     assert table and all(key.startswith(f"{row.id}-") for key, row in table.items())
+    assert len(table) == len(asset("published.csv").read_text(encoding="utf-8").splitlines()) - 1, "a key stands twice"
     assert all(re.fullmatch(r"-?\d+(\.\d+)?", row.value) and row.source for row in table.values())
 
 
