@@ -35,7 +35,7 @@ def world():
     people, films = (np.hstack([0.5*random.normal(size=(n, 1)), random.normal(size=(n, 2))]) for n in counts)
     users, items = np.nonzero(random.random(counts) < 0.8)
     users, items = users[items < 240], items[items < 240]
-    truth = 3 + beat_the_papers.product(people[users], films[items])
+    truth = 3 + beat_the_papers.product(people, films, users, items)
     held = random.random(len(users)) < 0.25
     return SimpleNamespace(counts=counts, users=users, items=items, truth=truth, people=people, films=films, held=held,
                            ratings=truth + NOISE*random.normal(size=len(users)))
@@ -350,7 +350,7 @@ def measured(dive, what, setting, metric):
                                         ("the sitting", 0.755)])
 def test_the_ladder_on_random_fifths(rung, most):
     figure = measured("07_beat_the_papers", rung, "random fifths", "MSE")
-    assert figure.seeds == [0, 1, 2, 42] and statistics.mean(figure.values) <= most
+    assert figure.seeds == [1, 2, 42] and statistics.mean(figure.values) <= most
 
 
 def test_the_published_figures_are_beaten_without_the_time_of_the_rating():
@@ -359,13 +359,18 @@ def test_the_published_figures_are_beaten_without_the_time_of_the_rating():
     assert len(folds.values) == 5 and statistics.mean(folds.values) <= 0.882
 
 
+def test_choosing_inside_the_training_part_beats_the_published_figure_as_well():
+    nested = measured("07_beat_the_papers", "who watches what, settings chosen inside the training part", "u1", "RMSE")
+    assert nested.value <= 0.888
+
+
 def test_the_control_stays_at_the_variance():
     [control] = [m for m in RUNS["07_beat_the_papers"].measured if m.what.startswith("trained on shuffled")]
     assert control.value == pytest.approx(1, abs=0.03)
 
 
 def test_an_independent_sampler_agrees():
-    ours = measured("07_beat_the_papers", "who watches what", "random fifths", "MSE").values[0]
+    ours = measured("07_beat_the_papers", "who watches what", "seed 0, on which settings were chosen", "MSE").value
     theirs = measured("07_beat_the_papers", "myFM 0.4, who watches what", "seed 0", "MSE").value
     assert theirs == pytest.approx(ours, rel=0.05)
 

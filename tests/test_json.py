@@ -83,4 +83,4 @@ def test_nothing_beside_the_reader_parses_json_of_others():
     users = {path.relative_to(here).as_posix() for path in here.rglob("*.py") if "json.loads(" in path.read_text()}
     assert users == {"base/files.py", "apps/predictor.py", "quiz/schema.py", "figures/page.py", "tools/publish.py",
                      "tools/outputs.py", "tools/doctor.py", "tools/browser.py", "tools/screenshots.py",
-                     "tools/site_assets.py"}
+                     "tools/site_assets.py", "nlp.py"}

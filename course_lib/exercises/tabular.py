@@ -118,7 +118,7 @@ def _as_numbers(trial, got, n): # A tensor of `n` numbers; refuses anything else
     return got.double()
 
 @check.add("bagged(X, y, new, n, rng)", "T4",
-           "Mean probability of 1 for the rows of `new`, over `n` trees that learned from rows drawn with replacement",
+           "Mean probability of 1 for rows `new`, over `n` trees that learned from rows drawn anew",
            section="Many trees", changes=True, without=("BaggingClassifier", "RandomForestClassifier", "Forest"),
            hints=("One loop over the trees: draw row numbers, take these rows of `X` and of `y`, train, and ask "
                   "about `new`.",),
@@ -210,7 +210,7 @@ def _boost(x, y, rounds, lr, start=True, keep=1., fit_to="rest", depth=2): # Pre
     return np.stack(totals)
 
 @check.add("boosted_sum(x, y, rounds, lr)", "T10",
-           "Predictions for the rows of `x` after `rounds` trees, each fitted to what the ones before left over",
+           "Predictions for rows `x` after `rounds` trees, each fitted to what those before left over",
            section="One tree after another", changes=True,
            without=("GradientBoostingRegressor", "HistGradientBoostingRegressor", "LGBMRegressor"),
            hints=("Keep one array of predictions. What is left over is `y` minus that array, every time anew.",),
