@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from pandas import isna
 from torch import nn
 
 from .base.env import CourseError
@@ -26,8 +27,9 @@ def decode_text(
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
                            (b"", "utf-8")):
         if content.startswith(mark):
-            try: return content.decode(encoding)
-            except UnicodeDecodeError: pass
+            try: text = content.decode(encoding)
+            except UnicodeDecodeError: continue
+            if "\0" not in text: return text
     if b"\0" in content:
         raise CourseError(f"{name or 'This file'} holds no text: there are zero bytes in it. Leave it out.")
     print(f"{name or 'A text'} is not in UTF-8; it was read as Windows-1252. Look at its special letters.")
@@ -75,7 +77,7 @@ def check_texts(
 ) -> dict: # {what is wrong: numbers of the texts}
     "Find texts that will teach a model nothing; raises `CourseError` where training would be wrong altogether"
     texts, missing = list(texts), [] if labels is None else [place for place, label in enumerate(labels)
-                                                             if label is None or label != label]
+                                                             if isna(label)]
     if labels is not None and len(labels) != len(texts):
         raise CourseError(f"{len(texts)} texts came with {len(labels)} labels.")
     if missing:
@@ -95,9 +97,12 @@ def check_texts(
     return found
 
 def is_garbled(text:str) -> bool:
-    "Whether UTF-8 was read as Windows-1252, as in 'CafÃ©'"
-    try: return text.encode("cp1252").decode("utf-8") != text
-    except UnicodeError: return False
+    "Whether UTF-8 was read as Windows-1252 anywhere in a text, as in 'CafÃ©'"
+    for run in re.findall(r"[^\0-\x7f]+", text):
+        try: bytes(ord(c) if ord(c) < 256 else c.encode("cp1252")[0] for c in run).decode("utf-8")
+        except UnicodeError: continue
+        return True
+    return False
 
 # %% ../nbs/08_nlp.ipynb #stream
 def stream_rows(
@@ -240,6 +245,8 @@ def save_for_browser(
     from safetensors.numpy import save_file
     from course_lib.base.files import atomic_write
     tensors, rules = {}, json.loads(bpe.to_str())["model"]
+    if [rules["vocab"].get(piece) for piece in ("[UNK]", "[BOS]")] != [0, 1]:
+        raise CourseError("The page takes piece 0 for [UNK] and 1 for [BOS]. Train the tokenizer with these two first.")
     for name, weights in model.state_dict().items():
         values = weights.detach().cpu().float()
         if values.ndim < 2: tensors[name] = values.numpy(); continue

@@ -170,6 +170,13 @@ def test_ratings_that_cannot_be_used_are_named(users, items, ratings, meant):
     with pytest.raises(CourseError, match=meant): gibbs(users, items, ratings, (5, 3))
 
 
+@pytest.mark.parametrize("more, meant", [
+    (dict(sweeps=10), "Of 10 rounds the first 15 do not count"), (dict(contexts=[np.array([0, -1, 1])]), "from 0"),
+    (dict(contexts=[np.array([0, 1])]), "for each rating")])
+def test_settings_that_cannot_work_are_refused(more, meant):
+    with pytest.raises(CourseError, match=meant): gibbs([0, 1, 1], [0, 0, 1], [3., 4., 5.], (2, 2), **more)
+
+
 def test_who_watches_what_keeps_the_angles_between_people():
     users, items = np.nonzero(rng().random((12, 30)) < 0.4)
     table = np.zeros((12, 30)); table[users, items] = 1

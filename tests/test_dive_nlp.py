@@ -65,6 +65,12 @@ def test_a_not_right_before_is_read_by_pairs_only(longest, most):
     assert score == 1 if most == 1 else score < most
 
 
+def test_labels_may_be_a_list_of_words():
+    model = make_pipeline(CountVectorizer(), NBWeights(), LogisticRegression())
+    texts = ["good", "bad", "good film", "bad film"]
+    assert list(model.fit(texts, ["pos", "neg", "pos", "neg"]).predict(["good", "bad"])) == ["pos", "neg"]
+
+
 def test_unknown_words_leave_the_constant():
     model = make_pipeline(CountVectorizer(), NBWeights(), LogisticRegression())
     model.fit(["good", "bad", "good film", "bad film"], [1, 0, 1, 0])

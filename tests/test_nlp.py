@@ -6,6 +6,7 @@ import random
 import shutil
 from collections import Counter
 
+import pandas as pd
 import pytest
 import torch
 from browser import served, start_browser
@@ -32,9 +33,17 @@ def test_another_encoding_is_found_and_said(capsys):
     assert "menu.txt is not in UTF-8; it was read as Windows-1252" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\0\0\0\r", b"\xff\xfe\0", b"\0\1\2\xff"])
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\0\0\0\r", b"\xff\xfe\0", b"\0\1\2\xff", b"abc\0def",
+                                     "Good".encode("utf-16-le"), "Good".encode("utf-32")])
 def test_what_is_no_text_is_refused(content):
     with pytest.raises(CourseError, match="a.txt holds no text"): nlp.decode_text(content, "a.txt")
+
+
+@pytest.mark.parametrize("text, garbled", [
+    ("CafÃ© Society", True), ("It â€œwasâ€\x9d good \U0001f600", True),
+    ("A ray \u2013 caf\u00e9, 5 \u20ac, na\u00efve", False),
+    ("\u4e2d\u6587 \U0001f600", False), ("plain", False)])
+def test_text_decoded_wrongly_is_noticed_beside_anything(text, garbled): assert nlp.is_garbled(text) is garbled
 
 
 @pytest.mark.parametrize("parts, pair, joined", [
@@ -100,6 +109,7 @@ def test_every_kind_of_trouble_is_found_in_its_place(reader):
 
 @pytest.mark.parametrize("labels, words", [
     ([1, None, 2], "1 of 3 labels are missing, the first at row 1"),
+    (pd.array([pd.NA, 1, 2], "Int64"), "1 of 3 labels are missing, the first at row 0"),
     ([1., 2., float("nan")], "1 of 3 labels are missing, the first at row 2"), ([1], "3 texts came with 1 labels")])
 def test_missing_labels_are_refused(labels, words, reader):
     with pytest.raises(CourseError, match=words): nlp.check_texts(["a", "b", "c"], reader[0], 9, labels=labels)

@@ -239,6 +239,80 @@ def test_the_page_takes_no_megabyte_no_files_and_no_other_name(address):
     assert httpx.get(address, headers={"Host": "evil.example"}, timeout=60).status_code == 421
 
 
+@pytest.mark.parametrize("path", ["http://example.com/a.txt", "/etc/hostname"])
+def test_the_page_fetches_nothing_for_a_caller(address, path, monkeypatch):
+    from gradio import processing_utils
+    asked = []
+    async def download(url, *args, **kwargs): asked.append(url)
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", download)
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    event = httpx.post(f"{address}gradio_api/call/predict", json={"data": [file]}, timeout=60).json()["event_id"]
+    answer = httpx.get(f"{address}gradio_api/call/predict/{event}", timeout=60).text
+    assert "event: error" in answer and asked == []
+
+
+def test_the_page_stays_on_this_machine_and_keeps_its_guards(address, bundle, monkeypatch):
+    assert address.startswith("http://127.0.0.1:")
+    with pytest.raises(CourseError, match="guards the page"): serve_text(bundle, app_kwargs={})
+
+
 def test_a_title_that_is_code_is_shown_as_text(address):
     page = httpx.get(address, timeout=60).text
     assert "<b>Mood</b>" not in page and "Mood" in page
+
+
+# What no bundle could answer
+
+@pytest.mark.parametrize("change, words", [
+    (lambda network, tokenizer: setattr(network.config, "problem_type", "multi_label_classification"),
+     "several labels"),
+    (lambda network, tokenizer: setattr(tokenizer, "model_max_length", 20), "reads 20 pieces"),
+], ids=["several labels", "short positions"])
+def test_a_network_that_a_bundle_cannot_serve_is_refused_at_once(change, words, tmp_path):
+    network, tokenizer = build()
+    change(network, tokenizer)
+    with pytest.raises(CourseError, match=words):
+        export_text_bundle(network, tokenizer, tmp_path/"no", vocab=["neg", "pos"], longest=32)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_class_has_its_own_name(pair, tmp_path):
+    with pytest.raises(CourseError, match="each once"):
+        export_text_bundle(*pair, tmp_path/"no", vocab=["pos", "pos"], longest=32)
+
+
+def signed(folder):
+    "Write the hashes of the files as they are now"
+    facts = json.loads((folder/"bundle.json").read_text())
+    facts["sha256"] = {name: hashlib.sha256((folder/name).read_bytes()).hexdigest() for name in text_bundle.FILES}
+    (folder/"bundle.json").write_text(json.dumps(facts))
+
+
+def changed_tokenizer(folder, change):
+    rules = json.loads((folder/"tokenizer.json").read_text())
+    change(rules)
+    (folder/"tokenizer.json").write_text(json.dumps(rules))
+    signed(folder)
+
+
+def test_a_piece_beyond_the_network_is_found_although_no_tried_text_has_it(copy):
+    changed_tokenizer(copy, lambda rules: rules["model"]["vocab"].update({"\u2603": 10**6}))
+    with pytest.raises(BadBundle, match="piece number 1,000,000"): load_text_bundle(copy)
+
+
+def test_a_tokenizer_that_does_not_keep_to_the_limit_is_noticed(predictor, monkeypatch):
+    class Loose:
+        def encode(self, text): return type("E", (), {"ids": [5]*99, "special_tokens_mask": [0]*99})()
+    monkeypatch.setattr(predictor, "tokenizer", Loose())
+    with pytest.raises(BadText, match="does not keep to 32"): predictor.pieces("abc")
+
+
+def test_a_huge_tokenizer_is_not_read(copy, monkeypatch):
+    monkeypatch.setattr(text_bundle, "MOST_BYTES", 10)
+    with pytest.raises(BadBundle, match="the most is 10"): load_text_bundle(copy)
+
+
+def test_eight_bits_are_measured_on_any_row_of_texts(bundle, tmp_path):
+    with pytest.raises(CourseError, match="Give some texts"): quantize_text_bundle(bundle, tmp_path/"none", [])
+    small = quantize_text_bundle(bundle, tmp_path/"small", (text for text in TEXTS))
+    assert load_text_bundle(small).facts["rounding"]["texts"] == len(TEXTS)

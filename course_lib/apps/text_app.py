@@ -17,6 +17,7 @@ from .gradio_app import LAUNCH, limit_bodies, refusal
 from .predictor import usable_cores
 from .server import known_hosts_only
 from .text_bundle import MOST_LETTERS, BadText, TextPredictor, load_text_bundle
+from ..base.env import CourseError
 
 # %% ../../nbs/lib/apps/13_text_app.ipynb #txtapp09
 async def not_found(scope, receive, send):
@@ -32,7 +33,15 @@ def no_forms(
         await (not_found if is_form else app)(scope, receive, send)
     return checked
 
-TEXT_LAUNCH = LAUNCH | {"app_kwargs": {"middleware": [Middleware(known_hosts_only), Middleware(no_forms),
+def strings_only(
+    box:gr.Textbox, # The input of an app
+) -> gr.Textbox: # The same, which fetches nothing
+    "Refuse descriptions of files: for any caller, Gradio would download what they name, and keep it"
+    async def refused(path): raise refusal("Send the text itself: this app takes no files and no web addresses.")
+    box.async_move_resource_to_block_cache = refused
+    return box
+
+TEXT_LAUNCH = LAUNCH | {"server_name": "127.0.0.1", "app_kwargs": {"middleware": [Middleware(known_hosts_only), Middleware(no_forms),
                                                       Middleware(limit_bodies, limit=2**17)]}}
 
 def classify_text(
@@ -51,7 +60,7 @@ def build_text_app(
 ) -> gr.Blocks: # Ready to launch
     "The page: a text in, labels with their probabilities and a remark out"
     with gr.Blocks(title=predictor.title, analytics_enabled=False) as app:
-        text = gr.Textbox(label=predictor.title, lines=6, max_length=MOST_LETTERS)
+        text = strings_only(gr.Textbox(label=predictor.title, lines=6, max_length=MOST_LETTERS))
         button = gr.Button("Ask", variant="primary")
         answers = [gr.Label(label="Answer"), gr.Textbox(label="How far to trust it")]
         if examples: gr.Examples([[example] for example in examples], text, cache_examples=False)
@@ -64,6 +73,7 @@ def serve_text(
     examples=(),     # Texts that visitors can try
     **options,       # More for Gradio's `launch`
 ): # (server, its address, None)
-    "Serve a text bundle as a page on this machine"
+    "Serve a text bundle as a page on this machine; `server_name='0.0.0.0'` opens it to the network"
+    if "app_kwargs" in options: raise CourseError("`app_kwargs` would take away what guards the page. Leave it out.")
     app = build_text_app(load_text_bundle(folder, threads=1), examples)
     return app.queue(default_concurrency_limit=usable_cores(), max_size=64).launch(**TEXT_LAUNCH | options)

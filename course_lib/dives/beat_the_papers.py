@@ -117,6 +117,9 @@ def gibbs(
 ) -> Draws:
     "Bayesian matrix factorisation; a pair twice is two ratings, none leaves what is expected"
     users, items, ratings = check_ratings(users, items, ratings, counts)
+    if sweeps <= warm: raise CourseError(f"Of {sweeps} rounds the first {warm} do not count. Ask for more.")
+    if any(len(code) != len(ratings) or code.min() < 0 for code in contexts):
+        raise CourseError("Each kind of context needs a number from 0 for each rating.")
     rng, centre, noise = np.random.default_rng(seed), ratings.mean(), 1.
     order = np.argsort(users, kind="stable") # the ratings of one person side by side
     users, items, above = users[order], items[order], ratings[order] - centre

@@ -31,6 +31,7 @@ class NBWeights(TransformerMixin, BaseEstimator):
     def __init__(self, smooth=1.): self.smooth = smooth
 
     def fit(self, counts, labels):
+        labels = np.asarray(labels)
         self.classes_ = np.unique(labels)
         if len(self.classes_) != 2:
             raise CourseError(f"There are {len(self.classes_)} classes; with more than two, train one model for each "
