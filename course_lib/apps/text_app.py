@@ -41,8 +41,8 @@ def strings_only(
     box.async_move_resource_to_block_cache = refused
     return box
 
-TEXT_LAUNCH = LAUNCH | {"server_name": "127.0.0.1", "app_kwargs": {"middleware": [Middleware(known_hosts_only), Middleware(no_forms),
-                                                      Middleware(limit_bodies, limit=2**17)]}}
+GUARDS = [Middleware(known_hosts_only), Middleware(no_forms), Middleware(limit_bodies, limit=2**17)]
+TEXT_LAUNCH = LAUNCH | {"server_name": "127.0.0.1", "app_kwargs": {"middleware": GUARDS}}
 
 def classify_text(
     text:str,                # What the page or a caller sent

@@ -123,8 +123,8 @@ def broken_rule(
 ) -> str|None: # The broken rule; None where all is well
     "Check the description"
     if not isinstance(facts, dict) or facts.get("format") != FORMAT: return f"it is not of the format {FORMAT!r}"
-    kinds = {"title": str, "vocab": list, "longest": int, "known": int, "unknown": str, "pad": int, "tried": list, "pieces": list,
-             "sha256": dict}
+    kinds = {"title": str, "vocab": list, "longest": int, "known": int, "unknown": str, "pad": int, "tried": list,
+             "pieces": list, "sha256": dict}
     for name, kind in kinds.items():
         if type(facts.get(name)) is not kind: return f"{name!r} must be of the kind {kind.__name__}"
     if not all(isinstance(label, str) for label in facts["vocab"]): return "'vocab' is no list of names"
@@ -210,7 +210,8 @@ def check_text_answers(
     wanted = []
     for text in texts: # one by one, as no filling up can be wrong there
         inputs = tokenizer(text, truncation=True, max_length=predictor.facts["longest"], return_tensors="pt")
-        with torch.no_grad(): wanted.append(network.eval()(**inputs.to(device)).logits.float().softmax(-1)[0].cpu().numpy())
+        with torch.no_grad(): scores = network.eval()(**inputs.to(device)).logits.float()
+        wanted.append(scores.softmax(-1)[0].cpu().numpy())
     network.train(was_training)
     got = [[answer.probabilities[label] for label in predictor.vocab] for answer in predictor.predict_batch(texts)]
     if not (off := np.abs(np.array(wanted) - np.array(got)).max()) <= SLACK:
