@@ -78,7 +78,7 @@ class DecisionTree(TableClassifier):
     def grow(self, X, targs):
         "Divide rows `X` (n, columns) with targets (n, k) until they are pure, small or deep enough"
         self.rng, self.nodes = np.random.default_rng(self.seed), []
-        X = np.asfortranarray(X)                                # each column in one piece of memory
+        X, goes_left = np.asfortranarray(X), np.empty(len(X), bool) # each column in one piece of memory
         todo = [(X.T.argsort(1, kind="stable"), 0, None, "")]   # each is sorted once, never again
         while todo:
             order, depth, parent, side = todo.pop()
@@ -88,9 +88,9 @@ class DecisionTree(TableClassifier):
             self.nodes.append(node)
             small = len(here) < 2*self.min_leaf or depth == self.max_depth
             if small or (here == here[0]).all() or not self.choose(node, X, targs, order): continue
-            goes_left = self.goes_left(node, X[:, node.column])
-            for side, mask in (("right", ~goes_left), ("left", goes_left)):
-                rows = order[mask[order]].reshape(len(order), -1)
+            goes_left[order[0]] = self.goes_left(node, X[order[0], node.column])
+            for side, mask in (("right", ~goes_left[order]), ("left", goes_left[order])):
+                rows = order[mask].reshape(len(order), -1)
                 todo.append((rows, depth + 1, node, side))
         return self
 

@@ -13,7 +13,7 @@ from fastcore.basics import patch
 
 from ..base.catalogue import DiveInfo, LessonInfo, find_page
 from ..base.env import (
-    CourseError, device_name, notebook_host, pick_device, quiet, seed_everything, versions, wanted_mode)
+    CourseError, device_name, keep_memory, notebook_host, pick_device, quiet, seed_everything, versions, wanted_mode)
 from ..base.files import disk_errors, file_lock, size_words
 from ..base.places import pixels_folder, standins_folder, work_folder
 from ..data import weights
@@ -220,6 +220,7 @@ def start(
     "Set a lesson up: mode, device, seed; print two lines; raises `CourseError` where it cannot run as asked"
     info, find = find_page(name), Locator()
     quiet()
+    keep_memory()
     mode, why = decide_mode(info, find)
     lesson = Lesson(info, mode, why, find)
     print(banner(lesson))
