@@ -205,7 +205,8 @@ def scoreboard_rows(
         what = f"{m.what}, {m.setting}" if m.setting else m.what
         theirs = known[m.published].value if m.published and run.comparable else ""
         extremes = f"{number_text(min(m.values))} to {number_text(max(m.values))}" if len(m.values) > 1 else ""
-        took = f"{statistics.median(m.seconds):.1f}" if m.seconds else ""
+        middle = statistics.median(m.seconds) if m.seconds else 0.
+        took = f"{middle:.1f}" if middle >= 1 else f"{middle:.2g}" if m.seconds else ""
         cells.append((what, m.metric, theirs, number_text(m.value), extremes, took))
     return cells
 
