@@ -12,7 +12,7 @@ import torch
 def descend(loss_func, start, lr, steps):
     "Gradient descent: all the parameters that it has visited, a row for each, and their losses"
     params, path, losses = start.clone().requires_grad_(), [], []
-    for step in range(steps + 1):
+    for _ in range(steps + 1):
         loss = loss_func(params)
         path.append(params.detach().clone()); losses.append(loss.item())
         if not losses[-1] < 1e9: break               # exploded, or not a number

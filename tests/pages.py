@@ -1,7 +1,8 @@
 """What a learner meets on a page, counted: `python tests/pages.py` prints a line for each.
 
 A cell is seen unless it is hidden or folded; words are those of the prose, without addresses; code is what is seen,
-without `#|` lines. The first result is the first cell that trains a model or asks one; a loop with `backward` trains one by hand.
+without `#|` lines. The first result is the first cell that trains a model or asks one; a loop with `backward` is
+training by hand.
 """
 import json
 import re

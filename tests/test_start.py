@@ -11,7 +11,8 @@ NO_TERMS = {"begin", "train a model", "performance", "weight assignment", "fasta
             "kinds", "layers", "items", "pictures", "x", "y", "distorted", "five folds",
             "anchor", "target", "context", "clipped", "stream", "units", "random", "stem", "stages"}
 ALSO = {"at the edge": "edge", "data augmentation": "augmentation", "entity embeddings": "embedding",
-        "diverged": "diverge", "rectified linear unit": "ReLU", "seed": "random seed",
+        "diverged": "diverge", "matrix multiplication": "matrix product", "rectified linear unit": "ReLU",
+        "seed": "random seed",
         "key": "query, key, value", "query": "query, key, value", "value": "query, key, value", "unfreeze": "frozen"}
 
 
