@@ -9,8 +9,10 @@ from test_pages import WRITTEN
 PAGE, ENTRY = NBS/"start"/"glossary.ipynb", re.compile(r"^\*\*(.+?)\*\*: (.+) \(\[.+?\]\((?:\.\./)?(.+?)\.ipynb.*\)\)$")
 NO_TERMS = {"begin", "train a model", "performance", "weight assignment", "fastai", # Bold for another reason
             "kinds", "layers", "items", "pictures", "x", "y", "distorted", "five folds",
-            "anchor", "target", "context", "clipped", "stream"}
+            "anchor", "target", "context", "clipped", "stream", "units", "random", "stem", "stages"}
 ALSO = {"at the edge": "edge", "data augmentation": "augmentation", "entity embeddings": "embedding",
+        "diverged": "diverge", "matrix multiplication": "matrix product", "rectified linear unit": "ReLU",
+        "seed": "random seed",
         "key": "query, key, value", "query": "query, key, value", "value": "query, key, value", "unfreeze": "frozen"}
 
 

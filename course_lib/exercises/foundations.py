@@ -74,7 +74,7 @@ def _known_mse(trial):
 # %% ../../nbs/solutions/03_foundations.ipynb #check-numeric_gradient
 @check.add("numeric_gradient(loss_func, params, by)", "F3",
            "The slope for each parameter, by nudging it by `by` in both directions",
-           section="Let gradients turn the sliders",
+           section="Slopes by nudging",
            without=("backward", "grad", "autograd", "requires_grad_", "jacobian", "jacrev", "jacfwd", "vmap",
                     "approx_fprime"),
            hints=("How far apart are the two places at which you compute the loss?",),
@@ -189,7 +189,7 @@ _WATCH_RIVALS = {"It went uphill: the gradient points to where the loss grows.":
 # %% ../../nbs/solutions/03_foundations.ipynb #check-watch_descent
 @check.add("watch_descent(loss_func, start, lr, steps)", "F5",
            "A list of losses, the last where the descent ended or diverged, and whether it diverged",
-           section="How far to step", without=("SGD", "optim", "Adam"),
+           section="The limit", without=("SGD", "optim", "Adam"),
            hints=("What does `float('nan') > 5` give, and what does `float('nan') <= 5`?",),
            takeaway="A training run that stops at the first `nan`, and says so, saves hours.")
 def _watch_descent(trial):
@@ -303,7 +303,7 @@ def _matmul_sums(trial):
 # %% ../../nbs/solutions/03_foundations.ipynb #check-dummies
 @check.add("dummies(words, names)", "F8",
            "A column of 0 and 1 for each name but the last; raises `ValueError` for a word that is no name",
-           section="A network in a spreadsheet",
+           section="A table of people",
            hints=("Take one word and one name: which number stands there? Then take them all.",),
            takeaway="Names come from the training data, once. New data gets the same columns, or a complaint.")
 def _dummies(trial):
@@ -324,7 +324,7 @@ def _dummies(trial):
 # %% ../../nbs/solutions/03_foundations.ipynb #check-log_scale
 @check.add("log_scale(values)", "F8",
            "Logarithms of `values` + 1, divided by the largest of them; zeros where all values are 0",
-           section="A network in a spreadsheet",
+           section="A table of people",
            hints=("What is the logarithm of 1, and by what do you divide when all values are 0?",),
            takeaway="Keep the largest logarithm of the training rows, and divide new rows by the same number.")
 def _log_scale(trial):
@@ -382,7 +382,7 @@ def _check_joined(
 # %% ../../nbs/solutions/03_foundations.ipynb #check-join_results
 @check.add("join_results(accuracy, speed)", "F9",
            "The two tables joined on model and size, and the number of rows of both that found no partner",
-           section="Which image model is best",
+           section="Two tables become one",
            hints=("Every row of either table is in the joined one or left out. How many rows did each table have?",),
            takeaway="Count what a join leaves out, every time. A name that is spelled in two ways costs rows, and "
                     "nobody is told.")
@@ -410,7 +410,7 @@ def _shop() -> pd.DataFrame: # Eight rows in random order; more accurate models 
 # %% ../../nbs/solutions/03_foundations.ipynb #check-best_models
 @check.add("best_models(table, least_speed, n=3)", "F9",
            "Names of the `n` most accurate models that are fast enough, best first",
-           section="Which image model is best",
+           section="The best you can afford",
            hints=("Two steps. Which rows may take part at all? In which order do they stand?",),
            takeaway="State the limit first, then ask for the best. Who looks at the best first will "
                     "talk the limit away.")
