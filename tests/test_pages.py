@@ -11,7 +11,7 @@ from course_lib.base.catalogue import dives
 PLACES = list(csv.DictReader(Path(__file__).with_name("coverage.csv").read_text(encoding="utf-8").splitlines()))
 ROWS = {"01": ("I", 23), "02": ("D", 17), "03": ("F", 12), "04": ("M", 11),
         "05": ("P", 15), "06": ("T", 10), "07": ("C", 8), "08": ("N", 8)} # {lesson: (letter, how many)}
-WRITTEN = ["01_intro", "02_deployment", "05_pets", "06_tabular", "07_collab", "08_nlp"] # For learners
+WRITTEN = ["01_intro", "02_deployment", "04_mnist", "05_pets", "06_tabular", "07_collab", "08_nlp"] # For learners
 AT_ONCE = 10, 300 # Cells that the reader sees, and words, up to the first result
 
 lesson_page = pytest.mark.parametrize("name", WRITTEN)
