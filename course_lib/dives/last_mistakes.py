@@ -59,7 +59,7 @@ def look_often(
     model:nn.Module, # Maps pictures to logits, shape (n, classes)
     xs:Tensor,       # Pictures
     times:int=8,     # Changed versions to look at, beside the picture as it is
-    change:Callable=jiggle, # Makes a changed version of a batch
+    change=jiggle,   # Makes a changed version of a batch
 ) -> Tensor: # Shape (n, classes): probabilities, averaged over all looks
     "Predict with test-time augmentation"
     looks = lambda xb: [xb] + [change(xb) for _ in range(times)]
