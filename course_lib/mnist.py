@@ -38,7 +38,7 @@ class BasicOptimizer:
 
 def fit(model, optimizer, loss_func, make_batches, epochs):
     "Train `model` in place; `make_batches()` gives the batches (xb, yb) of one epoch"
-    for epoch in range(epochs):
+    for _ in range(epochs):
         for xb, yb in make_batches():
             loss = loss_func(model(xb), yb)
             loss.backward()
@@ -53,5 +53,5 @@ def conv_block(n_in, n_out, kernel=3):
 
 def small_cnn(n_out, channels=(8, 16, 32, 32), kernels=(5, 5, 3, 3), dropout=0.):
     "Four blocks and a linear layer: from (n, 1, 28, 28) to (n, n_out) activations"
-    blocks = [conv_block(*sizes) for sizes in zip((1, *channels), channels, kernels)]
+    blocks = [conv_block(*sizes) for sizes in zip((1, *channels[:-1]), channels, kernels, strict=True)]
     return nn.Sequential(*blocks, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels[-1]*2*2, n_out))

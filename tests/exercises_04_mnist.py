@@ -100,7 +100,8 @@ MORE = [
     ("merge_linear", "return b1@w2 + b2, w1@w2", "wanted shape `[1, 2]`, got `[2]`"),
     ("tiny_net", f"model = nn.Sequential({NET}, nn.Softmax(1)); nn.init.zeros_(model[4].weight); return model",
      "It says the same of all of them"),
-    ("tiny_net", f"model = nn.Sequential({NET})\n    {STEPS}return model(xs)", "wanted a network of `torch.nn`, got `Tensor`"),
+    ("tiny_net", f"model = nn.Sequential({NET})\n    {STEPS}return model(xs)",
+     "wanted a network of `torch.nn`, got `Tensor`"),
     ("tiny_net", f"model = nn.Sequential({NET})\n    {STEPS}model[4].weight.data *= float('inf'); return model",
      "not finite"),
     ("tiny_net", f"model = nn.Sequential({NET})\n    ys = 1 - ys\n    {STEPS}return model", "swapped"),
@@ -153,9 +154,11 @@ OTHERS = [
                  f"{ZERO.replace('p.grad = None', 'p.grad = torch.zeros_like(p)')}"),
     ("merge_linear", "zero = torch.zeros(1, len(w1))\n    bias = (zero@w1 + b1)@w2 + b2\n"
                      "    return (torch.eye(len(w1))@w1 + b1)@w2 + b2 - bias, bias[0]"),
-    ("tiny_net", "model = nn.Sequential(nn.Conv2d(1, 2, (1, 8)), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(2, 2))\n    "
+    ("tiny_net", "model = nn.Sequential(nn.Conv2d(1, 2, (1, 8)), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), "
+                 "nn.Linear(2, 2))\n    "
                  "with torch.no_grad():\n        model[0].weight.fill_(1/8); model[0].bias.fill_(-.6)\n        "
-                 "model[4].weight.copy_(torch.tensor([[50., 50.], [0., 0.]])); model[4].bias.copy_(torch.tensor([0., 1.]))\n    "
+                 "model[4].weight.copy_(torch.tensor([[50., 50.], [0., 0.]])); "
+                 "model[4].bias.copy_(torch.tensor([0., 1.]))\n    "
                  "return model"),
     ("class_accuracy",
      "return torch.tensor([row.argmax() == target for row, target in zip(logits, targets)]).float().mean()"),

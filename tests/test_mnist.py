@@ -117,7 +117,8 @@ def test_the_page_computes_as_python_does(drawing):
 
 def test_a_drawing_is_put_where_mnist_puts_its_digits(drawing):
     opened, _ = drawing
-    ink = "Float32Array.from({length: 280*280}, (_, at) => at % 280 < 40 && at < 280*100 ? 1 : 0)"   # 40 by 100, in a corner
+    # 40 by 100, in a corner
+    ink = "Float32Array.from({length: 280*280}, (_, at) => at % 280 < 40 && at < 280*100 ? 1 : 0)"
     pixels = torch.tensor(opened.evaluate(f"Array.from(digits.prepare({ink}, 280))")).view(28, 28)
     rows, columns = (pixels.sum(1) > .5).sum(), (pixels.sum(0) > .5).sum()
     centre = (pixels.sum(1)*(torch.arange(28.) + .5)).sum()/pixels.sum()
@@ -137,7 +138,8 @@ def test_a_visitor_draws_and_clears(drawing):
     assert opened.evaluate("document.querySelectorAll('#answers .best').length") == 1
     opened.evaluate("document.getElementById('clear').click()")
     assert opened.evaluate(note).startswith("Draw a digit")
-    opened.evaluate("(box => { box.value = '7'; box.dispatchEvent(new Event('change')); })(document.getElementById('mine'))")
+    opened.evaluate("(box => { box.value = '7'; box.dispatchEvent(new Event('change')); })"
+                    "(document.getElementById('mine'))")
     assert opened.evaluate(note).startswith("The network reads a") and opened.errors == []
 
 

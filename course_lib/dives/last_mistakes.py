@@ -30,7 +30,7 @@ def train_one_cycle(
     optimizer = torch.optim.AdamW(model.train().parameters(), max_lr)
     steps = epochs*-(-len(xs)//batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=steps)
-    for epoch in range(epochs):
+    for _ in range(epochs):
         for xb, yb in batches(xs, ys, batch_size, shuffle=True):
             F.cross_entropy(model(change(xb)), yb, label_smoothing=smoothing).backward()
             optimizer.step()
