@@ -222,11 +222,11 @@ def _bars(
     n:int, # Pictures
 ) -> tuple: # Pictures, shape (n, 1, 8, 8), and their kinds: 0 has a line across, 1 a line down
     "Small grey pictures with one line each, somewhere"
-    xs, ys, places = torch.rand(n, 1, 8, 8)*.3, torch.arange(n)[torch.randperm(n)] % 2, torch.randint(8, (n,))
-    for x, y, place in zip(xs, ys, places, strict=True):
-        line = x[0, place] if y == 0 else x[0, :, place]
+    pictures, kinds, places = torch.rand(n, 1, 8, 8)*.3, torch.randperm(n) % 2, torch.randint(8, (n,))
+    for picture, kind, place in zip(pictures, kinds, places, strict=True):
+        line = picture[0, place] if kind == 0 else picture[0, :, place]
         line += .7
-    return xs, ys
+    return pictures, kinds
 
 # %% ../../nbs/solutions/04_mnist.ipynb #net-fault
 def _net_fault(
@@ -236,23 +236,29 @@ def _net_fault(
     "What is wrong with a trained network"
     if not isinstance(model, nn.Module): return f"wanted a network of `torch.nn`, got `{type(model).__name__}`."
     count = sum(p.numel() for p in model.parameters())
-    if count > 200: return f"it has {count:,} parameters, and 200 are allowed. What can look at all places with the same weights?"
-    with torch.no_grad(): acts = model.eval()(xs)
+    if count > 200:
+        return f"it has {count:,} parameters, and 200 are allowed. What can look at all places with the same weights?"
+    acts = model.eval()(xs).detach()
     if fault := kind_fault(acts, torch.zeros(len(xs), 2)): return f"of {len(xs)} new pictures, {fault}"
     if not acts.isfinite().all(): return "its answers are not finite. Is the learning rate far too high?"
     right = (acts.argmax(1) == ys).float().mean().item()
     if right >= .95: return ""
     said = f"it is right for {right:.0%} of new pictures, and guessing gives half."
-    if right <= .05: return f"{said} With the two outputs swapped it would be right: kind 0 is the line across."
-    if acts.argmax(1).unique().numel() == 1: return f"{said} It says the same of all of them. Was it trained, and for long enough?"
+    if right <= .05:
+        return f"{said} With the two outputs swapped it would be right: kind 0 is the line across."
+    if acts.argmax(1).unique().numel() == 1:
+        return f"{said} It says the same of all of them. Was it trained, and for long enough?"
     if right > .7: return f"{said} Nearly: more steps, or more channels."
-    return f"{said} Every pixel is as likely in one kind as in the other: does it look at neighbours, and was it trained?"
+    return (f"{said} Every pixel is as likely in one kind as in the other: does it look at neighbours, and was it "
+            "trained?")
 
 # %% ../../nbs/solutions/04_mnist.ipynb #check-tiny_net
-@check.add("tiny_net(xs, ys)", "M9", "A trained network of at most 200 parameters that tells lines across from lines down",
+@check.add("tiny_net(xs, ys)", "M9",
+           "A trained network of at most 200 parameters that tells lines across from lines down",
            section="How small can a network be?", without=("resnet18",),
-           hints=("One convolution, a ReLU, the strongest answer of each channel, a linear layer: about fifty parameters.",
-                  "`nn.AdaptiveMaxPool2d(1)` keeps the strongest answer of each channel. A few hundred steps of Adam take a second."),
+           hints=("One convolution, a ReLU, the strongest answer of each channel, a linear layer: fifty parameters.",
+                  "`nn.AdaptiveMaxPool2d(1)` keeps the strongest answer of each channel. "
+                  "A few hundred steps of Adam take a second."),
            takeaway="Fifty parameters of the right shape beat thousands of the wrong one.")
 def _tiny_net(trial):
     for n in (200, 300):
