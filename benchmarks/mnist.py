@@ -14,8 +14,9 @@ from course_lib.base.places import data_home
 from course_lib.data.get import get_data
 from course_lib.data.sources import locate
 from course_lib.base.env import device_name, quiet, seed_everything
-from course_lib.mnist import BasicOptimizer, batches, decode_images, fit, mnist_loss, read_images
 from course_lib.data.standins import build_standin
+from course_lib.mnist import BasicOptimizer, batches, fit, mnist_loss
+from course_lib.pictures.pixels import decode_images, read_images
 
 BATCH_SIZE = 256
 EPOCH = 10_000   # pictures that an epoch has at least; a small set is repeated

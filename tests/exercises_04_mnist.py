@@ -3,13 +3,10 @@ import torch
 import torch.nn.functional as F
 
 # What a learner's code may use
-NAMES = dict(torch=torch, F=F)
+NAMES = dict(torch=torch, F=F, nn=torch.nn)
 
 # What each mistake on the page is told
 CAUSES = {
-    "stack_images-cat": "wanted shape `[2, 2, 2]`, got `[4, 2]`", "stack_images-scale": "still run up to 255",
-    "stack_images-max": "Divided by the largest shade that came",
-    "rmse-root": "mean of the squares", "rmse-order": "mean absolute difference", "rmse-item": "got `float`",
     "nearest-broadcast": "must match the size", "nearest-axis": "wanted shape `[40]`, got `[3]`",
     "nearest-loop": "a loop over the pictures",
     "gd_step-zero": "gradients of earlier steps", "gd_step-name": "`params` is as it was",
@@ -22,6 +19,8 @@ CAUSES = {
     "Momentum-shared": "must match the size",
     "merge_linear-added": "added as it is", "merge_linear-missing": "first bias is missing",
     "merge_linear-sum": "wanted shape `[1, 2]`, got `[2, 2]`",
+    "tiny_net-linear": "Every pixel is as likely", "tiny_net-large": "it has 2,012 parameters",
+    "tiny_net-output": "wanted shape `[200, 2]`, got `[200, 1]`",
     "class_accuracy-count": "how many are right", "class_accuracy-axis": "must match the size",
     "class_accuracy-value": "places were meant",
     "conv2d-flipped": "turned round", "conv2d-short": "wanted shape `[2, 2]`, got `[1, 1]`",
@@ -32,8 +31,10 @@ CAUSES = {
     "batch_norm-axes": "Each pixel got statistics of its own",
 }
 
-STACK = "torch.stack(images).float()"
 FAR = "(images[:, None]-means[None])"
+NET = "nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, 2)"
+STEPS = "optimizer = torch.optim.Adam(model.parameters(), 0.03)\n    for step in range(300):\n        " \
+        "F.cross_entropy(model(xs), ys).backward(); optimizer.step(); optimizer.zero_grad()\n    "
 HITS = "(logits.argmax(1) == targets)"
 START = "self.params, self.lr, self.momentum = list(params), lr, momentum\n        " \
         "self.velocities = [torch.zeros_like(p) for p in self.params]\n    "
@@ -51,19 +52,6 @@ LOSS, CLEAN = "loss = loss_fn(params); loss.backward(); ", "params.grad = None; 
 
 # Mistakes that the page does not show: (name, source, cause)
 MORE = [
-    ("stack_images", "return [image/255 for image in images]", "got `list`"),
-    ("stack_images", "return torch.stack(images)//255", "wanted numbers of type `torch.float32`"),
-    ("stack_images", "return torch.stack(images).float()/256", "the largest is 255"),
-    ("stack_images", f"return {STACK}/127.5 - 1", "from -1 to 1"),
-    ("stack_images", f"return 1 - {STACK}/255", "Dark and bright are swapped"),
-    ("stack_images", "return torch.stack(images, -1).float()/255", "The new axis is the last one"),
-    ("rmse", "return ((a-b)**2).sum().sqrt()", "sum of the squares"),
-    ("rmse", "return torch.tensor(3.5355, requires_grad=True)", "its gradient is lost"),
-    ("rmse", "return ((a.detach()-b)**2).mean().sqrt()", "its gradient is lost"),
-    ("rmse", "return F.mse_loss(a, b).sqrt()", "`mse_loss` does the whole exercise"),
-    ("rmse", "return ((a-b)**2).sum().sqrt()/a.numel()", "divided after the root"),
-    ("rmse", "return ((a-b).mean()**2).sqrt()", "cancel out"),
-    ("rmse", "return ((a-b)**2).mean(-1).sqrt()", "wanted shape `[]`, got `[3]`"),
     ("nearest", "return (images[:, None]-means[None]).abs().mean((-1, -2)).argmax(1)", "furthest away"),
     ("nearest", "return (images[:, None]-means[None]).square().mean((-1, -2)).argmin(1)", "squared difference"),
     ("nearest", "return (images[:, None]-means[None]).abs().mean((-1, -2))", "wanted shape `[40]`, got `[40, 3]`"),
@@ -110,6 +98,15 @@ MORE = [
     ("merge_linear", "return w2@w1, b1@w2 + b2", "cannot be multiplied (2x2 and 1x2)"),
     ("merge_linear", "return (w1@w2).T, b1@w2 + b2", "wanted shape `[1, 2]`, got `[2, 1]`"),
     ("merge_linear", "return b1@w2 + b2, w1@w2", "wanted shape `[1, 2]`, got `[2]`"),
+    ("tiny_net", f"model = nn.Sequential({NET}, nn.Softmax(1)); nn.init.zeros_(model[4].weight); return model",
+     "It says the same of all of them"),
+    ("tiny_net", f"model = nn.Sequential({NET})\n    {STEPS}return model(xs)",
+     "wanted a network of `torch.nn`, got `Tensor`"),
+    ("tiny_net", f"model = nn.Sequential({NET})\n    {STEPS}model[4].weight.data *= float('inf'); return model",
+     "not finite"),
+    ("tiny_net", f"model = nn.Sequential({NET})\n    ys = 1 - ys\n    {STEPS}return model", "swapped"),
+    ("tiny_net", f"xs += 0.1\n    model = nn.Sequential({NET})\n    {STEPS}return model", "`xs` was changed"),
+    ("tiny_net", f"model = nn.Sequential({NET.replace('nn.Flatten(), ', '')})\n    return model", "RuntimeError"),
     ("class_accuracy", "return (logits.argmax(1) != targets).float().mean()", "share of wrong answers"),
     ("class_accuracy", "return (logits.argmax(1) == targets).float().mean().item()", "got `float`"),
     ("class_accuracy", f"return {HITS}.mean()", "could not infer output dtype"),
@@ -145,8 +142,6 @@ MORE = [
 
 # Other right ways, which a fair check accepts
 OTHERS = [
-    ("stack_images", "return torch.cat([(image/255)[None] for image in images])"),
-    ("rmse", "return torch.linalg.vector_norm(a-b)/a.numel()**.5"),
     ("nearest", "return torch.stack([(images-mean).abs().sum((1, 2)) for mean in means]).argmin(0)"),
     ("gd_step", "loss = loss_fn(params)\n    slope, = torch.autograd.grad(loss, params)\n"
                 "    params.data = params.data - lr*slope\n    return loss.detach()"),
@@ -159,6 +154,12 @@ OTHERS = [
                  f"{ZERO.replace('p.grad = None', 'p.grad = torch.zeros_like(p)')}"),
     ("merge_linear", "zero = torch.zeros(1, len(w1))\n    bias = (zero@w1 + b1)@w2 + b2\n"
                      "    return (torch.eye(len(w1))@w1 + b1)@w2 + b2 - bias, bias[0]"),
+    ("tiny_net", "model = nn.Sequential(nn.Conv2d(1, 2, (1, 8)), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), "
+                 "nn.Linear(2, 2))\n    "
+                 "with torch.no_grad():\n        model[0].weight.fill_(1/8); model[0].bias.fill_(-.6)\n        "
+                 "model[4].weight.copy_(torch.tensor([[50., 50.], [0., 0.]])); "
+                 "model[4].bias.copy_(torch.tensor([0., 1.]))\n    "
+                 "return model"),
     ("class_accuracy",
      "return torch.tensor([row.argmax() == target for row, target in zip(logits, targets)]).float().mean()"),
     ("conv2d",

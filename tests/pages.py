@@ -1,8 +1,8 @@
 """What a learner meets on a page, counted: `python tests/pages.py` prints a line for each.
 
 A cell is seen unless it is hidden or folded; words are those of the prose, without addresses; code is what is seen,
-without `#|` lines. The first result is the first cell that trains a model or asks one; a loop with `backward` is
-training by hand.
+without `#|` lines. The first result is the first cell that trains a model, asks one, or works out its accuracy;
+a loop with `backward` is training by hand.
 """
 import json
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 NBS = Path(__file__).resolve().parents[1]/"nbs"
 FOLDED = re.compile(r"^#\|\s*(hide\b|exporti?\b|default_exp\b|echo:\s*false|code-fold:\s*true|include:\s*false)", re.M)
-RESULT = re.compile(r"\.(fine_tune|fit|fit_one_cycle|train|predict)\(|^for .*\n(?: .*\n)* .*\.backward\(\)", re.M)
+RESULT = re.compile(r"\.(fine_tune|fit|fit_one_cycle|train|predict)\(|^for .*\n(?: .*\n)* .*\.backward\(\)|^accuracy\w*\b.* = ", re.M)
 
 
 @dataclass(frozen=True)

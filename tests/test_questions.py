@@ -176,7 +176,7 @@ COVERED = {
     "01_intro": (62, "I", range(1, 23)),
     "02_deployment": (53, "D", range(1, 17)),
     "03_foundations": (43, "F", range(1, 12)),
-    "04_mnist": (37, "M", range(1, 9)),
+    "04_mnist": (45, "M", range(1, 11)),
     "05_pets": (59, "P", [*range(1, 14), 15]),
     "06_tabular": (55, "T", [*range(1, 9), 10]),
     "07_collab": (41, "C", [*range(1, 7), 8]),

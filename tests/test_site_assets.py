@@ -33,11 +33,12 @@ def test_the_page_of_the_app_is_there_and_what_its_owner_needs_is_not(tmp_path, 
     names = {file.relative_to(tmp_path/"assets").as_posix() for file in files}
     needed = ("index.html", "sw.js", "model.onnx", "examples/4.jpg")
     assert {"alive.js", *(f"{app}/{name}" for app in ("cat_or_dog", "where_it_looks") for name in needed),
-            "reader/index.html", "reader/reader.js", "reader/tiny_gpt.safetensors"} <= names
+            "reader/index.html", "reader/reader.js", "reader/tiny_gpt.safetensors", "digits/index.html",
+            "digits/digits.js", "digits/digits.safetensors"} <= names
     assert not [name for name in names if name.endswith((".py", ".md", ".ts", ".yml"))]
     known = re.match(r"const ALIVE = (.*);\n", (tmp_path/"assets"/"alive.js").read_text(encoding="utf-8"))[1]
     titles = {"cat_or_dog": CAT_OR_DOG["title"], "where_it_looks": WHERE_IT_LOOKS["title"],
-              "reader": "A small reader and writer"}
+              "reader": "A small reader and writer", "digits": "Draw a digit"}
     assert json.loads(known) == {app: {"title": title, "megabytes": 1} for app, title in titles.items()}
 
 
@@ -48,7 +49,8 @@ def test_an_installed_package_has_no_site(monkeypatch):
 
 def test_what_is_committed_is_small_and_what_is_built_is_not_committed():
     sizes = {file.name: file.stat().st_size for file in asset("alive").iterdir()}
-    assert sizes.pop("tiny_gpt.safetensors") < 700_000 and sum(sizes.values()) < 300_000
+    assert sizes.pop("tiny_gpt.safetensors") < 700_000 and sizes.pop("digits.safetensors") < 90_000
+    assert sum(sizes.values()) < 300_000
     assert "/nbs/assets/" in (ROOT/".gitignore").read_text(encoding="utf-8").split()
     workflow = (ROOT/".github"/"workflows"/"site.yml").read_text(encoding="utf-8")
     assert re.search(r"run: course site-assets\n.*run: nbdev-docs", workflow)

@@ -20,44 +20,6 @@ from .trial import GD_RIVALS, Trial, kind_fault, sgd_path, value_text
 # %% ../../nbs/solutions/04_mnist.ipynb #checks
 check = Checks("04_mnist")
 
-# %% ../../nbs/solutions/04_mnist.ipynb #check-stack_images
-@check.add("stack_images(images)", "M1", "A list of pictures in shades 0 to 255 as one float tensor, from 0 to 1",
-           section="All the pictures in one tensor",
-           hints=("A new axis has to come from somewhere. Which function makes one?",),
-           takeaway="Rank 3: picture, row, column. Lesson code assumes this order everywhere.")
-def _stack_images(trial):
-    fractions = torch.linspace(0, 1, 256) # what each shade becomes
-    for size in ((2, 2, 2), (5, 28, 20)):
-        shades = torch.randint(10, 200, size, dtype=torch.uint8)
-        want = fractions[shades.long()]
-        trial.same(trial(list(shades)), want, "Shade 0 becomes 0, shade 255 becomes 1, in every picture.", {
-            "The shades still run up to 255.": shades.float(),
-            "Divided by the largest shade that came: dark and bright pictures would come out alike.":
-                shades/shades.max(),
-            "There are 256 shades, and the largest is 255.": shades/256,
-            "They run from -1 to 1.": 2*want - 1,
-            "Dark and bright are swapped.": 1 - want,
-            "The new axis is the last one. It should be the first, so that `result[0]` is a picture.":
-                want.permute(1, 2, 0)})
-
-# %% ../../nbs/solutions/04_mnist.ipynb #check-rmse
-@check.add("rmse(a, b)", "M2", "Root of the mean squared difference of two tensors of one shape",
-           section="A baseline: compare with the average digit", without=("mse_loss", "l1_loss", "MSELoss", "L1Loss"),
-           hints=("Say the name backwards: that is the order of the steps.",),
-           takeaway="`F.mse_loss(a, b).sqrt()` is PyTorch's way to say it.")
-def _rmse(trial):
-    for a, b in ((torch.tensor([1., 6.]), torch.tensor([4., 2.])), torch.randn(2, 3, 4)):
-        a = a.clone().requires_grad_()
-        got, want = trial(a, b), F.mse_loss(a, b).sqrt()
-        trial.same(got, want, slips={
-            "That is the mean of the squares: one step is missing.": F.mse_loss(a, b),
-            "That is the mean absolute difference (L1). A root of each square only undoes the square.": F.l1_loss(a, b),
-            "That is the root of the sum of the squares: larger pictures would be further apart.": torch.dist(a, b),
-            "It was divided after the root, and the mean belongs inside it.": torch.dist(a, b)/a.numel(),
-            "The mean was taken before the square, so differences up and down cancel out.":
-                (a.mean() - b.mean()).abs()})
-        trial.gradient(got, want, a)
-
 # %% ../../nbs/solutions/04_mnist.ipynb #check-nearest
 @check.add("nearest(images, means)", "M2",
            "For each picture the number of the mean picture with the smallest mean absolute difference",
@@ -255,9 +217,59 @@ def _merge_linear(trial):
             "The first bias was added as it is, and it goes through the second layer like everything else.":
                 b1[:n_out] + b2})
 
+# %% ../../nbs/solutions/04_mnist.ipynb #bars
+def _bars(
+    n:int, # Pictures
+) -> tuple: # Pictures, shape (n, 1, 8, 8), and their kinds: 0 has a line across, 1 a line down
+    "Small grey pictures with one line each, somewhere"
+    pictures, kinds, places = torch.rand(n, 1, 8, 8)*.3, torch.randperm(n) % 2, torch.randint(8, (n,))
+    for picture, kind, place in zip(pictures, kinds, places, strict=True):
+        line = picture[0, place] if kind == 0 else picture[0, :, place]
+        line += .7
+    return pictures, kinds
+
+# %% ../../nbs/solutions/04_mnist.ipynb #net-fault
+def _net_fault(
+    model, # That came back
+    xs, ys, # New pictures and their kinds
+) -> str: # A sentence, or '' where it is a small network that gets 95 in 100 right
+    "What is wrong with a trained network"
+    if not isinstance(model, nn.Module): return f"wanted a network of `torch.nn`, got `{type(model).__name__}`."
+    count = sum(p.numel() for p in model.parameters())
+    if count > 200:
+        return f"it has {count:,} parameters, and 200 are allowed. What can look at all places with the same weights?"
+    acts = model.eval()(xs).detach()
+    if fault := kind_fault(acts, torch.zeros(len(xs), 2)): return f"of {len(xs)} new pictures, {fault}"
+    if not acts.isfinite().all(): return "its answers are not finite. Is the learning rate far too high?"
+    right = (acts.argmax(1) == ys).float().mean().item()
+    if right >= .95: return ""
+    said = f"it is right for {right:.0%} of new pictures, and guessing gives half."
+    if right <= .05:
+        return f"{said} With the two outputs swapped it would be right: kind 0 is the line across."
+    if acts.argmax(1).unique().numel() == 1:
+        return f"{said} It says the same of all of them. Was it trained, and for long enough?"
+    if right > .7: return f"{said} Nearly: more steps, or more channels."
+    return (f"{said} Every pixel is as likely in one kind as in the other: does it look at neighbours, and was it "
+            "trained?")
+
+# %% ../../nbs/solutions/04_mnist.ipynb #check-tiny_net
+@check.add("tiny_net(xs, ys)", "M9",
+           "A trained network of at most 200 parameters that tells lines across from lines down",
+           section="How small can a network be?", without=("resnet18",),
+           hints=("One convolution, a ReLU, the strongest answer of each channel, a linear layer: fifty parameters.",
+                  "`nn.AdaptiveMaxPool2d(1)` keeps the strongest answer of each channel. "
+                  "A few hundred steps of Adam take a second."),
+           takeaway="Fifty parameters of the right shape beat thousands of the wrong one.")
+def _tiny_net(trial):
+    for n in (200, 300):
+        got = trial(*_bars(n))
+        xs, ys = _bars(200)
+        if isinstance(got, nn.Module): got = copy.deepcopy(got)
+        if fault := trial.run(_net_fault, got, xs, ys): trial.refuse(fault)
+
 # %% ../../nbs/solutions/04_mnist.ipynb #check-class_accuracy
 @check.add("class_accuracy(logits, targets)", "M9", "Share of rows whose largest logit stands at the target",
-           section="All ten digits",
+           section="Exercise: accuracy for many classes",
            hints=("The question is where in each row the largest number stands, not how large it is.",),
            takeaway="fastai's `accuracy` does the same, and so the two can be exchanged.")
 def _class_accuracy(trial):

@@ -287,16 +287,21 @@ def assets_folder() -> Path: # nbs/assets
     return root/"nbs"/"assets"
 
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21e
-def copy_reader(
+ALONE = {"reader": ("A small reader and writer", "tiny_gpt.safetensors"),
+         "digits": ("Draw a digit", "digits.safetensors")} # {app: (title, its weights)}
+
+def copy_alone(
+    name:str,  # App in `ALONE`: a page and a script of its own, and weights from a lesson
     dest:Path, # Its place on the site
 ):
-    "Put the page with lesson 8's tiny GPT into the site"
+    "Put a page that needs no runtime into the site"
+    title, weights = ALONE[name]
     with disk_errors(dest.parent), staging_folder(dest) as work:
         new = work/"new"
         new.mkdir()
-        shutil.copyfile(asset("alive/reader.html"), new/"index.html")
-        for name in ("reader.js", "tiny_gpt.safetensors"): shutil.copyfile(asset(f"alive/{name}"), new/name)
-        write_text(new/"bundle.json", json.dumps({"title": "A small reader and writer"}))
+        shutil.copyfile(asset(f"alive/{name}.html"), new/"index.html")
+        for file in (f"{name}.js", weights): shutil.copyfile(asset(f"alive/{file}"), new/file)
+        write_text(new/"bundle.json", json.dumps({"title": title}))
         replace_folder(new, dest)
 
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-21d
@@ -312,8 +317,8 @@ def site_assets(
                    "where_it_looks": looks_bundle(Path(folder)/"looks", heads, vocab=breeds, **WHERE_IT_LOOKS)}
         for name, bundle in bundles.items():
             copy_page(make_web_app(bundle, Path(folder)/name, runtime=runtime, examples=examples), dest/name)
-    copy_reader(dest/"reader")
-    write_loader(dest, [*bundles, "reader"])
+    for name in ALONE: copy_alone(name, dest/name)
+    write_loader(dest, [*bundles, *ALONE])
     return dest
 
 # %% ../../nbs/lib/tools/08_site_assets.ipynb #alive-p2
