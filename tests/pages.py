@@ -11,7 +11,8 @@ from pathlib import Path
 
 NBS = Path(__file__).resolve().parents[1]/"nbs"
 FOLDED = re.compile(r"^#\|\s*(hide\b|exporti?\b|default_exp\b|echo:\s*false|code-fold:\s*true|include:\s*false)", re.M)
-RESULT = re.compile(r"\.(fine_tune|fit|fit_one_cycle|train|predict)\(|^for .*\n(?: .*\n)* .*\.backward\(\)|^accuracy\w*\b.* = ", re.M)
+RESULT = re.compile(r"\.(fine_tune|fit|fit_one_cycle|train|predict)\(|^accuracy\w*\b.* = |"
+                    r"^for .*\n(?: .*\n)* .*\.backward\(\)", re.M)
 
 
 @dataclass(frozen=True)
