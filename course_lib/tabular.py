@@ -78,7 +78,7 @@ class DecisionTree(TableClassifier):
     def grow(self, X, targs):
         "Divide rows `X` (n, columns) with targets (n, k) until they are pure, small or deep enough"
         self.rng, self.nodes = np.random.default_rng(self.seed), []
-        X, goes_left = np.asfortranarray(X), np.empty(len(X), bool) # each column in one piece of memory
+        X, goes_left = np.asfortranarray(X), np.empty(len(X), bool)   # columns in one piece each
         todo = [(X.T.argsort(1, kind="stable"), 0, None, "")]   # each is sorted once, never again
         while todo:
             order, depth, parent, side = todo.pop()

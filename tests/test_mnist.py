@@ -188,12 +188,12 @@ def test_figures_without_chance_equal_the_published(runs, key):
     assert round(figure.value, 4) == float(published()[key].value)
 
 
-def test_the_small_network_is_as_good_and_ten_times_as_fast(runs):
+def test_the_small_network_is_as_good_and_several_times_as_fast(runs):
     run = runs["dives/04_eighteen_layers"]
     [large] = measured(run, "M9-resnet18-from-scratch")
     [small] = [m for m in run.measured if m.what == "small convolutional net"]
     assert small.value >= large.value
-    assert statistics.median(small.seconds)*10 <= statistics.median(large.seconds)
+    assert statistics.median(small.seconds)*4 <= statistics.median(large.seconds)
 
 
 def test_ten_digits_on_the_page_are_read_by_few_parameters(runs):
