@@ -97,7 +97,7 @@ def drawing(tmp_path_factory):
     for _ in range(3): model(torch.rand(16, 1, 28, 28))   # so that the batch norms have something to fold in
     last_mistakes.save_for_browser(model, folder/"digits.safetensors")
     shutil.copyfile(asset("alive/digits.html"), folder/"index.html")
-    shutil.copyfile(asset("alive/digits.js"), folder/"digits.js")
+    for script in ("weights.js", "digits.js"): shutil.copyfile(asset(f"alive/{script}"), folder/script)
     with start_browser(tmp_path_factory.mktemp("browser")) as browser, served(folder) as url:
         opened = browser.page(f"{url}index.html")
         opened.wait_for("document.body.classList.contains('ready')")
@@ -146,10 +146,10 @@ def test_a_visitor_draws_and_clears(drawing):
 def test_the_kept_network_reads_its_own_examples(tmp_path):
     folder = tmp_path/"page"
     folder.mkdir()
-    for kept, name in (("digits.html", "index.html"), ("digits.js",)*2, ("digits.safetensors",)*2):
-        shutil.copyfile(asset(f"alive/{kept}"), folder/name)
+    for kept in ("digits.html", "weights.js", "digits.js", "digits.safetensors"):
+        shutil.copyfile(asset(f"alive/{kept}"), folder/kept)
     with start_browser(tmp_path/"browser") as browser, served(folder) as url:
-        opened = browser.page(f"{url}index.html")
+        opened = browser.page(f"{url}digits.html")
         opened.wait_for("document.body.classList.contains('ready')")
         for digit in ("0", "1", "2", "4", "7"):
             opened.evaluate("(box => { box.value = '" + digit + "'; box.dispatchEvent(new Event('change')); })"
@@ -188,12 +188,12 @@ def test_figures_without_chance_equal_the_published(runs, key):
     assert round(figure.value, 4) == float(published()[key].value)
 
 
-def test_the_small_network_is_as_good_and_several_times_as_fast(runs):
+def test_the_small_network_is_as_good_and_ten_times_as_fast(runs):
     run = runs["dives/04_eighteen_layers"]
     [large] = measured(run, "M9-resnet18-from-scratch")
     [small] = [m for m in run.measured if m.what == "small convolutional net"]
     assert small.value >= large.value
-    assert statistics.median(small.seconds)*4 <= statistics.median(large.seconds)
+    assert statistics.median(small.seconds)*10 <= statistics.median(large.seconds)
 
 
 def test_ten_digits_on_the_page_are_read_by_few_parameters(runs):

@@ -258,7 +258,7 @@ def page(tmp_path_factory):
     for tensor in model.parameters(): torch.nn.init.normal_(tensor, std=0.5) if tensor.ndim > 1 else None
     nlp.save_for_browser(model, bpe, folder/"tiny_gpt.safetensors")
     shutil.copyfile(asset("alive/reader.html"), folder/"index.html")
-    shutil.copyfile(asset("alive/reader.js"), folder/"reader.js")
+    for script in ("weights.js", "reader.js"): shutil.copyfile(asset(f"alive/{script}"), folder/script)
     with start_browser(tmp_path_factory.mktemp("browser")) as browser, served(folder) as url:
         opened = browser.page(f"{url}index.html")
         opened.wait_for("document.body.classList.contains('ready')")

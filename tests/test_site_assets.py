@@ -34,7 +34,7 @@ def test_the_page_of_the_app_is_there_and_what_its_owner_needs_is_not(tmp_path, 
     needed = ("index.html", "sw.js", "model.onnx", "examples/4.jpg")
     assert {"alive.js", *(f"{app}/{name}" for app in ("cat_or_dog", "where_it_looks") for name in needed),
             "reader/index.html", "reader/reader.js", "reader/tiny_gpt.safetensors", "digits/index.html",
-            "digits/digits.js", "digits/digits.safetensors"} <= names
+            "digits/digits.js", "digits/weights.js", "digits/digits.safetensors"} <= names
     assert not [name for name in names if name.endswith((".py", ".md", ".ts", ".yml"))]
     known = re.match(r"const ALIVE = (.*);\n", (tmp_path/"assets"/"alive.js").read_text(encoding="utf-8"))[1]
     titles = {"cat_or_dog": CAT_OR_DOG["title"], "where_it_looks": WHERE_IT_LOOKS["title"],

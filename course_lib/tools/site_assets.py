@@ -300,7 +300,7 @@ def copy_alone(
         new = work/"new"
         new.mkdir()
         shutil.copyfile(asset(f"alive/{name}.html"), new/"index.html")
-        for file in (f"{name}.js", weights): shutil.copyfile(asset(f"alive/{file}"), new/file)
+        for file in ("weights.js", f"{name}.js", weights): shutil.copyfile(asset(f"alive/{file}"), new/file)
         write_text(new/"bundle.json", json.dumps({"title": title}))
         replace_folder(new, dest)
 
