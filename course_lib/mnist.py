@@ -19,7 +19,8 @@ def mnist_loss(preds, targs):
 def batches(xs, ys, batch_size=256, shuffle=False):
     "Pairs (xb, yb) that cover every item once, in order or in a new random order"
     order = torch.randperm(len(xs), device=xs.device) if shuffle else torch.arange(len(xs), device=xs.device)
-    for items in order.split(batch_size): yield xs[items], ys[items]
+    for items in order.split(batch_size):
+        yield xs.index_select(0, items), ys.index_select(0, items)
 
 # %% ../nbs/04_mnist.ipynb #optimizer
 class BasicOptimizer:
