@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 
 import pytest
 from conftest import LONGEST
@@ -68,7 +69,12 @@ def notebook_code(path):
 
 NOTEBOOKS = {path.relative_to(ROOT/"nbs").as_posix(): path for path in sorted((ROOT/"nbs").rglob("*.ipynb"))
              if not any(part.startswith(("_", ".")) for part in path.relative_to(ROOT).parts)}
-CELLS = {name: imported(notebook_code(path)) for name, path in NOTEBOOKS.items()}
+
+
+@cache
+def cells():
+    "What the cells of each notebook import; read when the first test asks, not while pytest collects"
+    return {name: imported(notebook_code(path)) for name, path in NOTEBOOKS.items()}
 
 
 def complaint(room, target):
@@ -113,7 +119,7 @@ def test_every_kind_of_import_is_seen():
             "from . import check\ndef late():\n    from course_lib.tools.cli import main\nimport json")
     found = {"base.env", "base.files", "base.web", "data.fetch", "pictures.check", "tools.cli"}
     assert imported(code, "course_lib.pictures") == found
-    assert len(IMPORTS) > 40 and sum(map(len, IMPORTS.values())) > 100 and sum(map(len, CELLS.values())) > 100
+    assert len(IMPORTS) > 40 and sum(map(len, IMPORTS.values())) > 100 and sum(map(len, cells().values())) > 100
 
 
 @pytest.mark.parametrize("room, target, allowed", [
@@ -137,7 +143,7 @@ def test_modules_import_from_below(name): assert complaints(name.split(".")[0], 
 def test_pages_import_from_below(name):
     "A dive may show what it ends with before it builds it: its own module, and no other dive's"
     own = re.search(r"^#\| default_exp (dives\.\w+)", notebook_code(NOTEBOOKS[name]), re.M)
-    assert complaints(room_of_page(name), CELLS[name] - {own[1] if own else ""}) == []
+    assert complaints(room_of_page(name), cells()[name] - {own[1] if own else ""}) == []
 
 
 def test_no_module_imports_in_a_circle():
