@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-LONGEST = ("test_intro_searches.py", "test_web_app.py", "test_site.py", "test_exercises.py", "test_served.py",
-           "test_publish.py", "test_cli.py")
+LONGEST = ("test_web_app.py", "test_intro_searches.py", "test_served.py", "test_exercises.py", "test_runner.py",
+           "test_publish.py", "test_site.py", "test_workbook.py", "test_site_assets.py", "test_launch.py",
+           "test_cli.py", "test_pets.py", "test_questions.py", "test_download.py", "test_cleaner_browser.py")
 
 
 def pytest_collection_modifyitems(items):
