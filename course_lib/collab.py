@@ -16,7 +16,7 @@ from .base.env import CourseError
 
 # %% ../nbs/07_collab.ipynb #factors-class
 class Factors(nn.Module):
-    "Mean + biases + dot product. A person or film may be several features: their vectors are added"
+    "Mean + biases + dot product. A person or film may consist of several features: their vectors are added"
     def __init__(self,
         people, # How many, or a tensor (how many, features each) of feature numbers
         films,  # The same for films
@@ -74,7 +74,7 @@ def new_person(
     stars,         # Their ratings
     penalty:float=0.13, # As in training
 ): # Predicted ratings of all films, shape (films,)
-    "Fit one person to a few ratings, all films fixed; raises `CourseError` where that cannot be"
+    "Fit one person to a few ratings, all films fixed; raises `CourseError` where that is impossible"
     seen, stars = torch.as_tensor(seen), torch.as_tensor(stars, dtype=torch.float32)
     if len(seen) != len(stars): raise CourseError(f"{len(seen)} films, {len(stars)} ratings came.")
     if not len(seen): raise CourseError("Nobody can be known by no rating. Ask for one.")

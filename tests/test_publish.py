@@ -214,7 +214,16 @@ def site(tmp_path):
     ("[a](LICENSE)", f"[a]({source_url('LICENSE')})"), ("[a](nbs/solutions)", f"[a]({source_url('nbs/solutions')})"),
     ("[a](https://example.org/nbs/b)", "[a](https://example.org/nbs/b)"), ("[a](#part)", "[a](#part)"),
     ("`[a](nbs/gone.ipynb)`", "`[a](nbs/gone.ipynb)`"), ("```\n[a](gone)\n```", "```\n[a](gone)\n```")])
-def test_links_lead_to_the_same_place_from_the_site(site, markdown, expected):
+def test_links_lead_to_the_same_place_from_the_site(site, monkeypatch, markdown, expected):
+    monkeypatch.setattr(publish, "has_owner", lambda: True)
+    assert publish.index_page(f"# Title: x\n\n{markdown}\n", site).endswith(f"\n\n{expected}\n")
+
+
+@pytest.mark.parametrize("markdown, expected", [
+    ("see [a](LICENSE) and [b](nbs/a.ipynb)", "see a and [b](a.ipynb)"),
+    ("[a](https://example.org)", "[a](https://example.org)"), ("[a](#part)", "[a](#part)"),
+    ("![a](nbs/images/a.png)", "![a](images/a.png)"), ("`[a](LICENSE)`", "`[a](LICENSE)`")])
+def test_without_an_owner_the_front_page_has_no_dead_link(site, nobodys, markdown, expected):
     assert publish.index_page(f"# Title: x\n\n{markdown}\n", site).endswith(f"\n\n{expected}\n")
 
 

@@ -173,6 +173,14 @@ def site_target(
 
 # %% ../../nbs/lib/tools/02_publish.ipynb #66dfbe43
 CODE, LINK = re.compile(r"(```.*?```|`[^`\n]*`)", re.S), re.compile(r"""(\]\(|src="|href=")([^)"\s]+)""")
+PLACED = re.compile(r"(?<!!)\[([^\[\]]+)\]\(([^)\s]+)\)")
+
+def on_site(
+    target:str, # Target of a link in the README
+    root:Path,  # The checkout
+) -> bool: # Whether it can be followed without the repository
+    "Whether a link stays on the site or leads to somebody else's"
+    return site_target(target, root) != source_url(target)
 
 def index_page(
     readme:str, # README.md
@@ -181,7 +189,11 @@ def index_page(
     "The front page of the site: the README with its title as front matter and its links rewritten"
     title, body = re.fullmatch(r"# (.*?)\n+(.*)", readme, flags=re.S).groups()
     parts = CODE.split(body)
+    if not has_owner():
+        parts[::2] = [PLACED.sub(lambda found: found[0] if on_site(found[2], root) else found[1], part)
+                      for part in parts[::2]]
     parts[::2] = [LINK.sub(lambda found: found[1] + site_target(found[2], root), part) for part in parts[::2]]
+
     head = f"---\ntitle: {json.dumps(title)}\n---\n\n<!-- Written from README.md by `course sync`. -->\n\n"
     return head + "".join(parts)
 
