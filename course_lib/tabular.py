@@ -67,8 +67,8 @@ class Node:
     def __init__(self, depth, size, value):
         self.depth, self.size, self.value = depth, size, value  # `value`: mean of the targets
         self.column, self.threshold = -1, 0.                    # column -1: a leaf
-        self.sides, self.missing_left, self.gaps = None, False, False
-        self.left, self.right = -1, -1                          # `sides`: which categories go left
+        self.left, self.right, self.missing_left, self.gaps = -1, -1, False, False
+        self.sides = None                                       # which categories go left
 
 # %% ../nbs/06_tabular.ipynb #tree
 class DecisionTree(TableClassifier):
@@ -95,7 +95,7 @@ class DecisionTree(TableClassifier):
         return self
 
 # %% ../nbs/06_tabular.ipynb #choose
-@patch
+@patch                                                          # adds a method to DecisionTree
 def choose(self:DecisionTree, node, X, targs, order) -> bool:
     "Give a node, whose rows `order` sorts by each column, its best question; False if none"
     columns, few = np.arange(len(order)), self.max_features or len(order)
@@ -123,7 +123,7 @@ def ask(self:DecisionTree, node, columns, X, targs, order) -> bool:
     if np.isinf(scores[side, c, place]): return False
     between = x[c, place:place + 2].astype(float)               # one value only, or a gap: "known?"
     node.column, node.gaps = int(columns[c]), bool(np.isnan(x[c, -1]))
-    node.threshold = between.mean() if len(between) == 2 and between[1] == between[1] else np.inf
+    node.threshold = between.mean() if len(between) == 2 and not np.isnan(between[1]) else np.inf
     node.missing_left = bool(side) if node.gaps else 2*(place + 1) > len(x[c])  # the majority
     if c in means:
         node.sides = np.where(np.isnan(means[c]), node.missing_left, means[c] <= node.threshold)
