@@ -99,7 +99,7 @@ STATE = '''with own_learn.no_bar():
  "error": float(error), "label": label, "sure": float(probabilities.max())}'''
 
 TOMORROW = '''import subprocess
-again = "from fastai.vision.all import *; print(load_learner('my_photos/my_model.pkl').predict('my_photos/new.jpg')[0])"
+again = "from fastai.vision.all import *; print(load_learner('my_photos/my_model.pkl').predict('new.jpg')[0])"
 print(subprocess.run([sys.executable, "-W", "ignore", "-c", again], capture_output=True, text=True).stdout)'''
 
 
@@ -226,7 +226,7 @@ def by_hand(server, tmp_path_factory):
     assert "load_learner" in tomorrow
     today = changed(today, "Resize(192)", "Resize(64)")
     sources = with_redirection(lesson_cells("search") | {"state": STATE}, server)
-    new = 'shutil.copy(mine.valid_ds.items[0], "my_photos/new.jpg")'
+    new = 'shutil.copy(mine.valid_ds.items[0], "new.jpg")'
     extra = {"your-own": today, "new": new, "tomorrow": tomorrow, "fresh": TOMORROW}
     return Walk(server, tmp_path_factory.mktemp("by_hand"), sources | extra)
 
