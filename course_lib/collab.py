@@ -75,13 +75,14 @@ def new_person(
     penalty:float=0.13, # As in training
 ): # Predicted ratings of all films, shape (films,)
     "Fit one person to a few ratings, all films fixed; raises `CourseError` where that is impossible"
-    seen, stars = torch.as_tensor(seen), torch.as_tensor(stars, dtype=torch.float32)
+    seen, stars = torch.as_tensor(seen), torch.as_tensor(stars).to(model.films)
     if len(seen) != len(stars): raise CourseError(f"{len(seen)} films, {len(stars)} ratings came.")
     if not len(seen): raise CourseError("Nobody can be known by no rating. Ask for one.")
     films = model.films[model.films_features].sum(1).detach()
-    A = torch.cat([films[:, :-1], torch.ones(len(films), 1)], 1)
+    if not 0 <= seen.min() <= seen.max() < len(films): raise CourseError(f"Films are 0 to {len(films) - 1}.")
+    A = torch.cat([films[:, :-1], films.new_ones(len(films), 1)], 1)
     rest = stars - model.mean - films[seen, -1]
-    square = A[seen].T@A[seen] + len(seen)*penalty*torch.eye(A.shape[1])
+    square = A[seen].T@A[seen] + len(seen)*penalty*torch.eye(A.shape[1]).to(A)
     return model.mean + films[:, -1] + A@torch.linalg.solve(square, A[seen].T@rest)
 
 # %% ../nbs/07_collab.ipynb #feedback
@@ -123,9 +124,9 @@ def read_ratings(
     time:str|None=None,        # Column that says which of two ratings of the same pair is the later one
 ) -> tuple[pd.DataFrame, dict]: # (columns user, item, rating, ids as text; {what was found: how many rows or ids})
     "Ratings that can be trained on, and an account of what was wrong; raises `CourseError` where nothing is left"
-    if missing := [name for name in (user, item, rating) if name not in table]:
+    if missing := [name for name in (user, item, rating, time or user) if name not in table]:
         raise CourseError(f"There is no column {missing[0]!r}; there are {', '.join(map(str, table))}.")
-    found, rows = {}, table.sort_values(time) if time else table
+    found, rows = {}, table.sort_values(time, kind="stable", na_position="first") if time else table
     stars = pd.to_numeric(rows[rating], errors="coerce")
     rows = pd.DataFrame({"user": rows[user], "item": rows[item], "rating": stars})
     def drop(bad, words):

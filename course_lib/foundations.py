@@ -10,8 +10,8 @@ import torch
 
 # %% ../nbs/03_foundations.ipynb #descend
 def descend(loss_func, start, lr, steps):
-    "Gradient descent: all the parameters that it has visited, a row for each, and their losses"
-    params, path, losses = start.clone().requires_grad_(), [], []
+    "Gradient descent: the parameters visited, a row each, and their losses; ends above a loss of 1e9"
+    params, path, losses = start.detach().clone().requires_grad_(), [], []
     for _ in range(steps + 1):
         loss = loss_func(params)
         path.append(params.detach().clone()); losses.append(loss.item())
@@ -25,6 +25,7 @@ def descend(loss_func, start, lr, steps):
 # %% ../nbs/03_foundations.ipynb #matmul-loops
 def matmul_loops(a, b):
     "Matrix product of shapes (n, k) and (k, m) with three loops"
+    assert a.shape[1] == len(b), f"{tuple(a.shape)} and {tuple(b.shape)} do not fit"
     product = torch.zeros(len(a), b.shape[1])
     for i in range(len(a)):
         for j in range(b.shape[1]):

@@ -11,7 +11,7 @@ from torch import nn
 
 # %% ../nbs/04_mnist.ipynb #mnist-loss
 def mnist_loss(preds, targs):
-    "Mean distance of `sigmoid(preds)` from the right answer, which is 1 or 0"
+    "Mean distance of `sigmoid(preds)` from `targs`, 1 or 0; both of one shape"
     preds = preds.sigmoid()
     return torch.where(targs == 1, 1 - preds, preds).mean()
 

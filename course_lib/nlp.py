@@ -31,7 +31,7 @@ def decode_text(
             except UnicodeDecodeError: continue
             if "\0" not in text: return text
     if b"\0" in content:
-        raise CourseError(f"{name or 'This file'} holds no text: there are zero bytes in it. Leave it out.")
+        raise CourseError(f"{name or 'This file'} may hold no text: there are zero bytes in it. Leave it out.")
     print(f"{name or 'A text'} is not in UTF-8; it was read as Windows-1252. Look at its special letters.")
     return content.decode("cp1252", errors="replace")
 
@@ -97,11 +97,11 @@ def check_texts(
     return found
 
 def is_garbled(text:str) -> bool:
-    "Whether UTF-8 was read as Windows-1252 anywhere in a text, as in 'CafÃ©'"
+    "Whether UTF-8 was probably read as Windows-1252 in a text, as in 'CafÃ©'"
     for run in re.findall(r"[^\0-\x7f]+", text):
-        try: bytes(ord(c) if ord(c) < 256 else c.encode("cp1252")[0] for c in run).decode("utf-8")
+        try: mended = bytes(ord(c) if ord(c) < 256 else c.encode("cp1252")[0] for c in run).decode("utf-8")
         except UnicodeError: continue
-        return True
+        if all(c < "\u0250" or "\u2000" <= c < "\u2300" for c in mended): return True   # Latin, punctuation
     return False
 
 # %% ../nbs/08_nlp.ipynb #stream

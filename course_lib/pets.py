@@ -20,12 +20,12 @@ def unmatched(
     if re.compile(pattern).groups < 1:
         raise CourseError(f"The pattern {pattern!r} has no round brackets: "
                           "put them around the label.")
-    found = {name: re.search(pattern, str(name)) for name in names}
-    return [name for name, match in found.items() if not match or not match.group(1)]
+    found = [(name, re.search(pattern, getattr(name, "name", str(name)))) for name in names]
+    return [name for name, match in found if not match or not match.group(1)]
 
 # %% ../nbs/05_pets.ipynb #hold-norms
 class HoldNorms(Callback):
-    "Keep each batch norm of the body as it came, frozen or not"
+    "Keep mean and spread of the body's batch norms as they came, frozen or not"
     def before_train(self):
         for layer in self.model[0].modules():
             if isinstance(layer, nn.modules.batchnorm._BatchNorm): layer.eval()

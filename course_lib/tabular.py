@@ -20,8 +20,8 @@ def gini(
     answers, # Classes, of any kind
 ) -> float: # 0 where all agree; 1/2 for two classes of equal size
     "The chance that two rows, drawn at random with replacement, have different answers"
-    shares = pd.Series(answers).value_counts(normalize=True)
-    return 1 - (shares**2).sum()
+    shares = pd.Series(answers).value_counts(normalize=True, dropna=False)
+    return 1 - (shares**2).sum() if len(shares) else 0.
 
 # %% ../nbs/06_tabular.ipynb #best-split
 def best_split(
@@ -38,7 +38,7 @@ def best_split(
     if not len(impurity) or np.isinf(impurity).all():
         raise CourseError("All values are equal: there is no split.")
     place = impurity.argmin()
-    return (x[place] + x[place + 1])/2, impurity[place]
+    return (float(x[place]) + float(x[place + 1]))/2, impurity[place]
 
 # %% ../nbs/06_tabular.ipynb #split-scores
 def split_scores(

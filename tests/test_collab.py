@@ -56,6 +56,9 @@ def test_the_later_of_two_ratings_counts():
     again = table(*GOOD, (2, "Heat", 3)).assign(when=[5, 5, 5, 9, 2])
     last = lambda **options: collab.read_ratings(again, **options)[0].set_index(["user", "item"]).rating["2", "Heat"]
     assert last() == 3 and last(time="when") == 1
+    again["when"] = [5, 5, 5, 9, None]
+    assert last(time="when") == 1, "one without a time is no later one"
+    with pytest.raises(CourseError, match="no column 'then'"): last(time="then")
 
 
 def test_ids_of_every_kind_are_the_same_text():
@@ -187,7 +190,8 @@ def test_more_ratings_tell_more(trained):
     assert losses[1] > losses[5] > losses[40] and losses[40] < 0.1
 
 
-@pytest.mark.parametrize("seen, stars, words", [([], [], "known by no rating"), ([1, 2], [5], "2 films, 1 ratings")])
+@pytest.mark.parametrize("seen, stars, words", [([], [], "known by no rating"), ([1, 2], [5], "2 films, 1 ratings"),
+                                                ([10**6], [5], "Films are 0 to"), ([-1], [5], "Films are 0 to")])
 def test_nobody_and_a_mismatch_are_said(trained, seen, stars, words):
     with pytest.raises(CourseError, match=words): collab.new_person(trained[0], seen, stars)
 

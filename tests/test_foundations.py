@@ -24,6 +24,17 @@ def test_divergence_is_noticed_at_the_edge_of_the_bowl(lr, lost):
     assert torch.equal(start, torch.ones(2)) and torch.equal(path[0], start) and math.isfinite(losses[0])
 
 
+def test_a_start_that_wants_gradients_is_left_alone():
+    start = torch.ones(2, requires_grad=True)
+    path, _ = foundations.descend(bowl, start, 0.1, steps=2)
+    assert len(path) == 3 and start.grad is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_matrices_that_do_not_fit_have_no_product(way):
+    with pytest.raises((AssertionError, RuntimeError)): way(torch.ones(2, 3), torch.ones(2, 2))
+
+
 def test_descent_is_what_the_optimizer_does():
     path, losses = foundations.descend(bowl, torch.tensor([1., -2.]), 0.1, steps=5)
     params = torch.tensor([1., -2.], requires_grad=True)

@@ -1,6 +1,7 @@
 "Lesson 5 and its dives: names without a label, norms that stay, votes of places, and what the last full run found"
 import importlib
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,10 @@ def test_names_without_a_label_are_listed(name): assert unmatched(["beagle_1.jpg
 
 @pytest.mark.parametrize("name", ["beagle_1.jpg", "great_pyrenees_173.jpg", "a_b_c_1.jpg", "Zürich_1.jpg"])
 def test_names_with_a_label_are_not(name): assert unmatched([name], BREED) == []
+
+
+def test_a_file_is_known_by_its_name_alone():
+    assert unmatched([Path("Pets_1")/"beagle_1.jpg", Path("a")/"7.jpg"], r"^([a-z]+)_") == [Path("a")/"7.jpg"]
 
 
 def test_a_pattern_without_a_group_is_refused():

@@ -116,10 +116,12 @@ def test_best_split_is_the_trees():
     place, impurity = best_split(x, y)
     tree = DecisionTree(1).fit(pd.DataFrame({"x": x}), y)
     assert (place, impurity) == pytest.approx((tree.nodes[0].threshold, own_purity(tree)))
+    assert best_split(np.array([200, 220], np.uint8), np.array([0, 1]))[0] == 210, "pixels"
     with pytest.raises(CourseError, match="All values are equal"): best_split(np.ones(5), np.array([0, 1, 0, 1, 1]))
 
 
-@pytest.mark.parametrize("answers, wanted", [([1, 1, 1], 0), ([0, 1], 0.5), (list("abc"), 2/3), ([1, 1, 1, 0], 0.375)])
+@pytest.mark.parametrize("answers, wanted", [([1, 1, 1], 0), ([0, 1], 0.5), (list("abc"), 2/3), ([1, 1, 1, 0], 0.375),
+                                             ([None, None, "a", "a"], 0.5), ([], 0)])
 def test_gini(answers, wanted): assert gini(answers) == pytest.approx(wanted)
 
 
