@@ -2888,6 +2888,8 @@ d = { 'settings': { 'branch': 'main',
                                                                                  'course_lib/tools/work.py'),
                                        'course_lib.tools.work.copy_page': ('lib/tools/work.html#copy_page', 'course_lib/tools/work.py'),
                                        'course_lib.tools.work.pages_of': ('lib/tools/work.html#pages_of', 'course_lib/tools/work.py'),
+                                       'course_lib.tools.work.place_beside': ( 'lib/tools/work.html#place_beside',
+                                                                               'course_lib/tools/work.py'),
                                        'course_lib.tools.work.read_note': ('lib/tools/work.html#read_note', 'course_lib/tools/work.py'),
                                        'course_lib.tools.work.update_page': ('lib/tools/work.html#update_page', 'course_lib/tools/work.py'),
                                        'course_lib.tools.work.work_in': ('lib/tools/work.html#work_in', 'course_lib/tools/work.py')}}}
