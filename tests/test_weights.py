@@ -138,6 +138,13 @@ def test_out_of_reach_is_an_error_or_none(home, monkeypatch, tmp_path, name):
     with pytest.raises(CourseError, match="out of reach"): pretrained(name)
 
 
+@pytest.mark.parametrize("held, here", [({"config.json"}, False), ({"config.json", "model.safetensors"}, True),
+                                        ({"config.json", "pytorch_model.bin"}, True), ({"model.safetensors"}, False)])
+def test_a_text_network_is_here_with_its_weights_only(home, monkeypatch, held, here):
+    monkeypatch.setattr(weights, "in_hub_cache", lambda repository, file: file in held)
+    assert pretrained("somebody/some-bert", required=False, network=False) == ("somebody/some-bert" if here else None)
+
+
 def test_a_name_that_is_within_reach(home, monkeypatch):
     from torchvision.models import resnet34
     monkeypatch.setattr(weights, "reachable", lambda url: True)
