@@ -227,3 +227,15 @@ def test_a_broken_picture_is_named(network, pictures):
     pictures[2].write_bytes(pictures[2].read_bytes()[:200])
     with pytest.raises(CourseError, match="2.png cannot be read as a picture"):
         frozen_features(network, pictures, size=64)
+
+
+def test_another_version_of_timm_looks_again(home, monkeypatch, tmp_path):
+    import numpy as np
+    looked, file = [], tmp_path/"a.jpg"
+    file.write_bytes(b"x")
+    def compute(arch, files, size, batch): looked.append(arch); return np.zeros((1, 2), np.float32)
+    monkeypatch.setattr(weights, "compute_features", compute)
+    for version in ("1.0", "1.0", "1.1"):
+        monkeypatch.setattr(weights.metadata, "version", lambda package, version=version: version)
+        weights.frozen_features("resnet18", [file])
+    assert len(looked) == 2
