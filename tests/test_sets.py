@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import manifest, tgz
@@ -478,6 +479,16 @@ def test_copy(mirror, tmp_path):
     (tmp_path/"empty").mkdir()
     assert (copy_folder(get_data("adult_sample"), tmp_path/"empty")/"adult.csv").is_file()
     assert [p.name for p in (tmp_path/"work").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("free, words", [(10**12, "No space left"), (4000, "are needed")])
+def test_a_copy_for_which_the_disk_has_no_room(mirror, tmp_path, monkeypatch, free, words):
+    def full(*paths, **more): raise OSError(28, "No space left on device")
+    folder = get_data("adult_sample")
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    monkeypatch.setattr("shutil.copystat", full)
+    with pytest.raises(CourseError, match=words): copy_folder(folder, tmp_path/"work"/"mine")
+    assert list((tmp_path/"work").iterdir()) == []
 
 
 # fastai itself

@@ -138,6 +138,13 @@ def test_out_of_reach_is_an_error_or_none(home, monkeypatch, tmp_path, name):
     with pytest.raises(CourseError, match="out of reach"): pretrained(name)
 
 
+@pytest.mark.parametrize("held, here", [({"config.json"}, False), ({"config.json", "model.safetensors"}, True),
+                                        ({"config.json", "pytorch_model.bin"}, True), ({"model.safetensors"}, False)])
+def test_a_text_network_is_here_with_its_weights_only(home, monkeypatch, held, here):
+    monkeypatch.setattr(weights, "in_hub_cache", lambda repository, file: file in held)
+    assert pretrained("somebody/some-bert", required=False, network=False) == ("somebody/some-bert" if here else None)
+
+
 def test_a_name_that_is_within_reach(home, monkeypatch):
     from torchvision.models import resnet34
     monkeypatch.setattr(weights, "reachable", lambda url: True)
@@ -220,3 +227,15 @@ def test_a_broken_picture_is_named(network, pictures):
     pictures[2].write_bytes(pictures[2].read_bytes()[:200])
     with pytest.raises(CourseError, match="2.png cannot be read as a picture"):
         frozen_features(network, pictures, size=64)
+
+
+def test_another_version_of_timm_looks_again(home, monkeypatch, tmp_path):
+    import numpy as np
+    looked, file = [], tmp_path/"a.jpg"
+    file.write_bytes(b"x")
+    def compute(arch, files, size, batch): looked.append(arch); return np.zeros((1, 2), np.float32)
+    monkeypatch.setattr(weights, "compute_features", compute)
+    for version in ("1.0", "1.0", "1.1"):
+        monkeypatch.setattr(weights.metadata, "version", lambda package, version=version: version)
+        weights.frozen_features("resnet18", [file])
+    assert len(looked) == 2

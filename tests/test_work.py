@@ -52,6 +52,21 @@ def test_an_update_is_announced_once(course, tmp_path):
     assert str(work_in(tmp_path/"mine", course)).startswith("Nothing is new")
 
 
+def test_a_new_version_that_the_reader_works_in_is_not_written_over(course, tmp_path):
+    folder, new = tmp_path/"mine", tmp_path/"mine"/"01_intro.new.ipynb"
+    work_in(folder, course)
+    write(folder/"01_intro.ipynb", "own")
+    for version in ("second", "third"): # an untouched one is brought up to date
+        write(course/"nbs"/"01_intro.ipynb", version)
+        assert work_in(folder, course).beside == {"01_intro.ipynb": new.name} and new.read_text() == version
+    write(new, "own too")
+    for version in ("fourth", "fifth"):
+        write(course/"nbs"/"01_intro.ipynb", version)
+        assert work_in(folder, course).beside == {"01_intro.ipynb": "01_intro.new-2.ipynb"}
+        assert (folder/"01_intro.new-2.ipynb").read_text() == version
+    assert new.read_text() == "own too" and (folder/"01_intro.ipynb").read_text() == "own"
+
+
 def test_a_page_that_was_deleted_comes_back_only_when_it_changes(course, tmp_path):
     work_in(tmp_path/"mine", course)
     (tmp_path/"mine"/"02_deployment.ipynb").unlink()

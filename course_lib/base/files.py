@@ -8,7 +8,7 @@ __all__ = ['LONGEST_NAME', 'size_words', 'sha256_of', 'disk_errors', 'need_space
            'leftovers', 'clear_leftovers', 'staging_folder', 'restore_folder', 'replace_folder', 'file_lock']
 
 # %% ../../nbs/lib/base/02_files.ipynb #081d528c
-import errno, glob, hashlib, json, os, shutil, tempfile
+import errno, glob, hashlib, json, os, shutil, tempfile, threading
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -93,9 +93,10 @@ def safe_path(
 # %% ../../nbs/lib/base/02_files.ipynb #filewrit
 def part_name(
     path:Path, # File to write
-) -> Path: # In the same folder, hidden, of this process alone, and never too long for a disk
+) -> Path: # In the same folder, hidden, of this thread alone, and never too long for a disk
     "The name that a file has while it is written"
-    return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{os.getpid()}.part")
+    return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{os.getpid()}."
+                          f"{threading.get_ident()}.part")
 
 @contextmanager
 def atomic_write(

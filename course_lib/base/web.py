@@ -37,17 +37,17 @@ def with_timeout(
 
 # %% ../../nbs/lib/base/03_web.ipynb #c242876a
 _answers:dict[str, tuple[float, bool]] = {} # {host: (when, whether it answered)}
-KEEP_NO = 30 # Seconds for which a 'no' is remembered
+KEEP_YES, KEEP_NO = 60, 30 # Seconds for which an answer is remembered
 
 # %% ../../nbs/lib/base/03_web.ipynb #9fba35fd
 def reachable(
     url:str,          # Any address of the host in question
     seconds:float=3., # Longest wait, all in all
 ) -> bool: # Whether the host answers
-    "Whether a web server answers now; remembered for each host"
+    "Whether a web server answers; remembered for each host, a minute at most"
     host = urlsplit(url).netloc
     when, answered = _answers.get(host, (float("-inf"), False))
-    if answered or time.monotonic() - when < KEEP_NO: return answered
+    if time.monotonic() - when < (KEEP_YES if answered else KEEP_NO): return answered
     try: answered = with_timeout(seconds, lambda: _responds(url, seconds))
     except TimeoutError: answered = False
     _answers[host] = time.monotonic(), answered

@@ -100,8 +100,12 @@ def copy_folder(
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise CourseError(f"{dest} exists and is not an empty folder. Name another one, or remove it.")
     with disk_errors(dest.parent), staging_folder(dest) as temporary:
-        need_space(temporary, sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
-        shutil.copytree(folder, temporary/dest.name)
+        # disks hand out blocks of 4096 bytes
+        need_space(temporary, sum(file.stat().st_size + 4096 for file in folder.rglob("*") if file.is_file()))
+        try: shutil.copytree(folder, temporary/dest.name)
+        except shutil.Error as error: # holds (file, copy, reason) of each
+            raise CourseError(f"{folder} cannot be copied to {dest}: {error.args[0][0][2]}. Mend that and run this "
+                              "again; nothing half-done was left.") from error
         if dest.exists(): dest.rmdir()
         os.replace(temporary/dest.name, dest)
     return dest

@@ -191,7 +191,7 @@ def at_publisher(
 
 # %% ../../nbs/lib/data/02_sources.ipynb #e9316c54
 class Locator:
-    "Where sets would come from; what the network says is asked once and kept"
+    "Where sets would come from; what was found is kept, and what was out of reach is looked for again"
     def __init__(self): self.manifest, self.kept = None, {} # entries of the mirror's manifest; {key: source}
 
     def entries(self) -> list: # Empty without a mirror, and where a web mirror does not answer
@@ -211,7 +211,7 @@ class Locator:
     def __call__(self,
         name:str, # Name of a set
     ) -> Source|None: # As from `search`
-        "Where a set would come from: the cache is looked at each time, and nobody else is asked twice"
+        "Where a set would come from: the cache is looked at each time, and what the network offers is asked for once"
         dataset = find_dataset(name)
         source = in_cache(dataset) or self.kept.get(dataset.key) or self.search(dataset)
         if source and source.kind != "cache": self.kept[dataset.key] = source

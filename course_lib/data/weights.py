@@ -215,6 +215,7 @@ def mirrored_squeezenet() -> Path|None: # A file of tensors for torchvision's `s
 
 # %% ../../nbs/lib/data/08_weights.ipynb #weights-33
 TEXT_SETS = {"sentence-transformers/all-MiniLM-L6-v2": "minilm"} # {name on the hub: data set that holds it}
+TEXT_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json") # One of them has to be here
 
 def text_network(
     name:str,     # On the hub, such as 'sentence-transformers/all-MiniLM-L6-v2'
@@ -224,7 +225,7 @@ def text_network(
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise CourseError(f"{name!r} is no name of a network. On the hub it would be like "
                           f"'sentence-transformers/all-MiniLM-L6-v2', in timm like 'resnet18'.")
-    if in_hub_cache(name, "config.json"): return name
+    if in_hub_cache(name, "config.json") and any(in_hub_cache(name, file) for file in TEXT_WEIGHTS): return name
     if network and reachable(HUB):
         check_hub_name(name)
         return name
@@ -384,8 +385,8 @@ def frozen_features(
     if not isinstance(arch, str):
         raise CourseError(f"`frozen_features` takes a network of timm by its name, not {network_name(arch)} as a "
                           f"function.")
-    folder = course_folder("features")
-    path = folder/f"{hashlib.sha256(f'{arch}|{size}'.encode()).hexdigest()[:16]}.npz"
+    folder, timm = course_folder("features"), metadata.version("timm") # another one may look at pictures differently
+    path = folder/f"{hashlib.sha256(f'{arch}|{size}|{timm}'.encode()).hexdigest()[:16]}.npz"
     keys, kept = feature_keys(files), read_features(path)
     if missing := {key: file for key, file in zip(keys, files, strict=True) if key not in kept}:
         kept |= dict(zip(missing, compute_features(arch, list(missing.values()), size, batch), strict=True))

@@ -35,12 +35,15 @@ def check_submission(
     allowed=(0, 1),  # Answers that may stand there
 ): # The table, if it is valid
     "Read a submission back and raise `CourseError` naming what its judges would refuse"
-    table = pd.read_csv(path)
+    try: table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise CourseError(f"{path} cannot be read as a table: {error}. Write it again.") from error
     if list(table.columns) != [id, answer]:
         raise CourseError(f"The columns must be {id}, {answer}; the file has {', '.join(map(str, table.columns))}. "
                           "Was it written with index=False?")
     ids = list(ids)
-    missing, strange = [i for i in ids if i not in set(table[id])], [i for i in table[id] if i not in set(ids)]
+    wanted, given = set(ids), set(table[id])
+    missing, strange = [i for i in ids if i not in given], [i for i in table[id] if i not in wanted]
     if missing or strange or len(table) != len(ids):
         twice = table[id][table[id].duplicated()].tolist()
         raise CourseError(f"{len(ids)} rows are asked for, the file has {len(table)}; missing {missing[:5]}, "

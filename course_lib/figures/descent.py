@@ -295,7 +295,8 @@ def plot_descents(
         ax.plot(losses[:diverged], color=f"C{number}", label=run_label(name, losses))
         if diverged is not None: ax.plot(diverged - 1, losses[diverged - 1], "X", color=f"C{number}", markersize=10)
     if seen.min() > 0 and seen.max() > 50*seen.min(): ax.set_yscale("log")
-    elif seen.max() > 50*np.median(seen): ax.set_yscale("symlog", linthresh=float(seen[seen > 0].min()))
+    elif (seen > 0).any() and seen.max() > 50*np.median(np.abs(seen)):
+        ax.set_yscale("symlog", linthresh=float(seen[seen > 0].min()))
     ax.set(xlabel="step", ylabel="loss")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
     return ax

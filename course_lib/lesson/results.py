@@ -64,6 +64,7 @@ def _numbers(
     what:str, # Named in the error
 ) -> list: # Plain Python numbers
     "Plain finite numbers from whatever a lesson hands over"
+    if hasattr(values, "tolist"): values = values.tolist() # an array, a tensor or a column
     values = values if isinstance(values, (list, tuple)) else [values]
     plain = [v.item() if hasattr(v, "item") else v for v in values]
     bad = [v for v in plain if isinstance(v, bool) or not isinstance(v, (int, float)) or not math.isfinite(v)]
@@ -86,6 +87,9 @@ def new_measured(
     if not values: raise CourseError(f"'{what}' has no value to record.")
     if seeds and len(seeds) != len(values):
         raise CourseError(f"'{what}' has {len(values)} values for {len(seeds)} seeds: record one value for each seed.")
+    if len(seconds) > 1 and len(seconds) != len(values):
+        raise CourseError(f"'{what}' has {len(values)} values and {len(seconds)} times: give one time, or one for "
+                          "each value.")
     if published_key and published_key not in published():
         raise CourseError(f"No published figure has the key '{published_key}'. "
                           f"{did_you_mean(published_key, published())}")

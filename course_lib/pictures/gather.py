@@ -254,13 +254,22 @@ def search_class(
 CREDITS = "ATTRIBUTION.csv"
 CREDIT_COLUMNS = ["file", "title", "creator", "licence", "licence_url", "page", "url", "provider"]
 
+FORMULA = tuple("=+-@") # With these a spreadsheet's formula begins; an apostrophe before it makes it a text
+
+def as_it_was(
+    text, # A cell of ATTRIBUTION.csv
+): # The same without the apostrophe of `write_credits`
+    "What `write_credits` was given"
+    return text[1:] if isinstance(text, str) and text[:1] == "'" and text[1:2] in FORMULA else text
+
 def read_credits(
     dest:Path, # Folder of a data set
 ) -> dict[str, dict]: # {file: row}
     "Every photo that was ever made for a data set"
     if not (dest/CREDITS).is_file(): return {}
     with open(dest/CREDITS, encoding="utf-8", newline="") as file:
-        return {row["file"]: row for row in csv.DictReader(file)}
+        rows = [{name: as_it_was(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    return {row["file"]: row for row in rows}
 
 def write_credits(
     dest:Path,   # Folder of a data set
@@ -271,7 +280,7 @@ def write_credits(
         writer = csv.DictWriter(file, CREDIT_COLUMNS)
         writer.writeheader()
         for row in rows.values():
-            writer.writerow({name: f"'{text}" if text[:1] in tuple("=+-@") else text for name, text in row.items()})
+            writer.writerow({name: f"'{text}" if text[:1] in FORMULA else text for name, text in row.items()})
 
 # %% ../../nbs/lib/pictures/05_gather.ipynb #44a56d31
 def credits_of(

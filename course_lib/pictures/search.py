@@ -463,7 +463,7 @@ def nothing_found(
     else: advice = "Run this again in some minutes."
     return CourseError(f"No photos of {term!r} were found: {who_helped(attempts)}. {advice} You can go on without a "
                        "search: get_data('pets'), "
-                       "get_data('dogs') and get_data('bears') from course_lib.data.sets are ready sets of photos, and "
+                       "get_data('dogs') and get_data('bears') from course_lib.data.get are ready sets of photos, and "
                        "COURSE_MODE=quick needs no network at all.")
 
 # %% ../../nbs/lib/pictures/01_search.ipynb #9b323884

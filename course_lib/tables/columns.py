@@ -18,6 +18,9 @@ def refuse_text(
     column:pd.Series, # That should hold numbers
 ) -> np.ndarray: # Of 32-bit floats, `nan` for gaps
     "The numbers of a column; raises `CourseError` that names the rows which hold text"
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+        raise CourseError(f"Column {column.name} holds dates or times. Put numbers in its place, such as the year and "
+                          "the month (fastai's `add_datepart` does), or leave it out.")
     number = pd.to_numeric(column, errors="coerce").astype("float32")
     wrong = np.flatnonzero((number.isna() & column.notna()).to_numpy())
     if len(wrong):

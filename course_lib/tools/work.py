@@ -8,7 +8,8 @@ __all__ = ['PAGES', 'NOTE', 'pages_of', 'Update', 'work_in']
 # %% ../../nbs/lib/tools/06_work.ipynb #work-03
 import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import count
+from pathlib import Path, PurePosixPath
 
 from ..base.catalogue import repository_url
 from ..base.env import CourseError, checkout
@@ -63,6 +64,18 @@ def copy_page(
     "Copy a file, all of it or nothing"
     with atomic_write(dest) as part: shutil.copyfile(source, part)
 
+def place_beside(
+    page:str,    # Path in the work folder of a page that its reader has changed
+    now:str,     # SHA-256 of its new version
+    folder:Path, # Work folder
+    note:dict,   # {page: SHA-256 when it was copied}
+) -> str: # Such as '01_intro.new.ipynb'; '01_intro.new-2.ipynb' where the reader works in the first one
+    "Where the new version of a page may be put: a free name, or one whose file is as it was copied"
+    page = PurePosixPath(page)
+    for number in count(1):
+        beside = page.with_name(f"{page.stem}.new{f'-{number}'*(number > 1)}{page.suffix}").as_posix()
+        if not (folder/beside).exists() or sha256_of(folder/beside) in (now, note.get(beside)): return beside
+
 # %% ../../nbs/lib/tools/06_work.ipynb #work-14
 def update_page(
     page:str,     # Path in the work folder
@@ -78,8 +91,9 @@ def update_page(
     elif now == then or sha256_of(dest) == now: done.kept += 1
     elif sha256_of(dest) == then: copy_page(source, dest); done.updated.append(page)
     else:
-        beside = dest.with_name(f"{dest.stem}.new{dest.suffix}")
-        copy_page(source, beside); done.beside[page] = beside.relative_to(done.folder).as_posix()
+        beside = place_beside(page, now, done.folder, note)
+        copy_page(source, done.folder/beside)
+        done.beside[page], note[beside] = beside, now
     note[page] = now
 
 # %% ../../nbs/lib/tools/06_work.ipynb #work-15
