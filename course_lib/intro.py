@@ -21,7 +21,7 @@ def classify_upload(
         raise CourseError("No picture was uploaded. Click the button, choose a file, and run this cell again.")
     upload = value[-1]
     try: picture = PILImage.create(bytes(upload["content"]))
-    except OSError as error:
+    except Exception as error: # Pillow has many kinds for a damaged file
         raise CourseError(f"{upload['name']} is no picture that can be read. Try a JPEG or PNG file.") from error
     turn = turn_needed(picture) # A phone may store a picture lying on its side
     *_, probabilities = learn.predict((picture if turn is None else picture.transpose(turn)).convert("RGB"))

@@ -16,6 +16,7 @@ from course_lib.apps.parts import colour_bundle
 from course_lib.apps.quantize import quantize_bundle
 from course_lib.base.env import CourseError, quiet
 from course_lib.apps.predictor import Predictor, load_bundle, open_picture
+from course_lib.data.weights import NETWORK, house_network
 from killing import every_step
 from PIL import Image, ImageDraw
 from torch import nn
@@ -213,6 +214,22 @@ def test_no_path_of_this_machine_is_in_it(bundle):
         content = file.read_bytes()
         for text in (str(bundle.parent), os.path.expanduser("~") + os.sep, "site-packages", ".py\"", "stack_trace"):
             assert text.encode() not in content, (file.name, text)
+
+
+@pytest.mark.parametrize(("arch", "network"), [("", NETWORK), ("resnet18.a1_in1k", "resnet18.a1_in1k"),
+                                               ("local-dir:/home/ada/weights/lite0", "Sequential")])
+def test_a_network_is_called_by_its_name_not_by_its_folder(learn, tmp_path, written_once, monkeypatch, arch, network):
+    monkeypatch.setattr(learn, "arch", arch or house_network(), raising=False)
+    bundle = export_bundle(learn, tmp_path/"bundle")
+    assert json.loads((bundle/"bundle.json").read_text())["network"] == network
+    for file in bundle.iterdir(): assert b"local-dir" not in file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan")])
+def test_a_metric_that_is_no_number_is_refused(learn, tmp_path, written_once, value):
+    with pytest.raises(CourseError, match="NaN or infinite"):
+        export_bundle(learn, tmp_path/"bundle", metrics={"AUC": value})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_card_says_what_one_has_to_know(bundle):

@@ -1,8 +1,10 @@
 "Modes, messages and places: what the environment decides"
 import os, subprocess, sys
+from pathlib import Path
 
 import pytest
 
+from course_lib.apps import predictor
 from course_lib.base import env
 
 
@@ -75,3 +77,16 @@ def test_progress_in_a_pipe_is_a_few_plain_lines():
     env = {name: value for name, value in os.environ.items() if name not in ("IN_TEST", "CI")}
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=300).stderr
     assert said.startswith("pets: 25.1 MiB of 100.0 MiB") and len(said.splitlines()) <= 4 and "\r" not in said
+
+
+@pytest.mark.parametrize("module", [env, predictor], ids=["env", "predictor"])
+@pytest.mark.parametrize(("limit", "cores"), [("200000 100000\n", 2), ("150000 100000\n", 2), ("5000 100000\n", 1),
+                                              ("9900000 100000\n", 64), ("max 100000\n", 64), (None, 64)])
+def test_a_container_with_a_share_of_the_cores_uses_no_more(module, limit, cores, monkeypatch):
+    "As `docker --cpus=2` on a machine of 64 cores, all of which it may run on"
+    def read_text(path, *_, **__):
+        if limit is None or path != Path("/sys/fs/cgroup/cpu.max"): raise FileNotFoundError(path)
+        return limit
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert module.usable_cores() == cores

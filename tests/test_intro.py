@@ -3,8 +3,10 @@ import io
 import json
 import re
 import statistics
+import struct
 import subprocess
 import sys
+import zlib
 
 import matplotlib.pyplot as plt
 import pytest
@@ -63,8 +65,15 @@ def test_an_upload_of_any_kind_of_picture_is_classified(learn, mode, kind):
     assert list(answer.values()) == sorted(answer.values(), reverse=True)
 
 
-@pytest.mark.parametrize("content",
-                         [b"", b"hello", encoded("RGB", "PNG")[:40], b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
+def chunk(kind, data): return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+BOMB = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0))
+BROKEN = encoded("RGB", "PNG")[:8] + chunk(b"IHDR", b"short") + encoded("RGB", "PNG")[33:]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", encoded("RGB", "PNG")[:40], BOMB, BROKEN,
+                                     b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
 def test_an_upload_that_is_no_picture_is_named(learn, content):
     with pytest.raises(CourseError, match="mine.png is no picture"):
         intro.classify_upload(learn, (dict(name="mine.png", content=content),))

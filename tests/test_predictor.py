@@ -363,6 +363,14 @@ def test_files_that_are_not_what_they_should_be(tmp_path, name, content, words):
         with pytest.raises(BadBundle, match=words): use(folder)
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_no_browser_reads_is_refused(tmp_path, number):
+    folder = write_bundle(tmp_path/"odd")
+    facts = (folder/"bundle.json").read_text(encoding="utf-8").rstrip().removesuffix("}")
+    (folder/"bundle.json").write_text(f'{facts}, "metrics": {{"AUC": {number}}}}}', encoding="utf-8")
+    with pytest.raises(BadBundle, match="bundle.json cannot be read"): read_bundle(folder)
+
+
 def test_a_description_without_end_is_not_read(tmp_path):
     folder = write_bundle(tmp_path/"long")
     with open(folder/"bundle.json", "ab") as file: file.truncate(MOST_FACTS + 1) # takes no room on the disk

@@ -19,10 +19,12 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from browser import start_browser
+from course_lib.apps import gradio_app
 from course_lib.apps import server as prediction_server
 from course_lib.apps.folder import MARK
 from course_lib.base.env import CourseError
@@ -308,6 +310,32 @@ def test_killed_in_mid_request_it_loses_nothing_and_the_next_start_sweeps_up(fol
         assert len(sent()) == 1
         end(other, signal.SIGINT)
     assert list(temporary.glob("*uploads-*")) == [] and contents(own) == before
+
+
+def test_two_apps_keep_their_uploads_on_windows_too(tmp_path, monkeypatch):
+    "Where an open file can neither be renamed nor removed, and locks are of another kind"
+    held = set()
+    def locking(number, mode, count):
+        if os.fstat(number).st_ino in held: raise PermissionError(13, "Permission denied")
+        held.add(os.fstat(number).st_ino)
+    def rename(*_): raise PermissionError(13, "The process cannot access the file")
+    windows = SimpleNamespace(**{**vars(os), "name": "nt", "rename": rename})
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(gradio_app, "os", windows)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with gradio_app.uploads_folder() as first:
+        (first/"cat.jpg").touch()
+        with gradio_app.uploads_folder() as second: assert (first/"cat.jpg").is_file() and second.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_option_takes_the_guards_of_an_app_away(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(gradio_app, "end_in_order", lambda: None)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    with pytest.raises(ValueError, match="guards the page"): gradio_app.serve(folder, app_kwargs={})
 
 
 def test_only_those_who_know_its_name_are_answered(app):

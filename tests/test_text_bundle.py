@@ -1,6 +1,7 @@
 "A text model in a folder: it answers as the network does, knows its tokenizer, and refuses what it should; its page"
 import hashlib
 import json
+import os
 import shutil
 
 import httpx
@@ -253,7 +254,18 @@ def test_the_page_fetches_nothing_for_a_caller(address, path, monkeypatch):
 
 def test_the_page_stays_on_this_machine_and_keeps_its_guards(address, bundle, monkeypatch):
     assert address.startswith("http://127.0.0.1:")
-    with pytest.raises(CourseError, match="guards the page"): serve_text(bundle, app_kwargs={})
+    with pytest.raises(ValueError, match="guards the page"): serve_text(bundle, app_kwargs={})
+
+
+@pytest.mark.parametrize(("options", "hosts"), [({}, None), ({"share": True}, "*")])
+def test_a_page_that_is_shared_answers_to_the_name_that_it_is_given(bundle, monkeypatch, options, hosts):
+    import gradio
+    launched = []
+    monkeypatch.setenv("APP_HOSTS", "")
+    monkeypatch.delenv("APP_HOSTS")
+    monkeypatch.setattr(gradio.Blocks, "launch", lambda app, **settings: launched.append(settings))
+    serve_text(bundle, **options)
+    assert os.environ.get("APP_HOSTS") == hosts and launched[0]["app_kwargs"]["middleware"]
 
 
 def test_a_title_that_is_code_is_shown_as_text(address):

@@ -439,6 +439,21 @@ def test_the_scripts_are_compiled_from_their_source(tmp_path):
     for name in names: assert (WEB/name).read_bytes() == (tmp_path/"web"/name).read_bytes(), name
 
 
+# The runtime
+
+@pytest.mark.parametrize("npm", [True, False])
+def test_behind_a_proxy_that_answers_something_else_npm_is_asked(tmp_path, monkeypatch, npm):
+    def download(*_): raise CourseError("The server answers 403.")
+    def from_npm(work): (work/"from npm").touch(); return npm
+    for name, function in {"reachable": lambda _: True, "download": download, "from_npm": from_npm}.items():
+        monkeypatch.setattr(web_app, name, function)
+    if npm:
+        web_app.fill_cache(tmp_path/"runtime")
+        assert (tmp_path/"runtime"/"from npm").is_file()
+    else:
+        with pytest.raises(CourseError, match="Three ways out"): web_app.fill_cache(tmp_path/"runtime")
+
+
 # As a visitor
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from .onnx_export import check_learner, network_of, preprocess_of, to_onnx, used
 from .predictor import FORMAT, BadBundle, Predictor, domain_scores, load_bundle, read_bundle
 from ..base.env import CourseError, versions
 from ..base.files import disk_errors, replace_folder, restore_folder, sha256_of, staging_folder, write_text
+from ..data.weights import network_name
 
 # %% ../../nbs/lib/apps/03_bundle.ipynb #11f1f2e0
 def stratified_sample(
@@ -180,9 +181,10 @@ def architecture_name(
     learn, # fastai's Learner
 ) -> str: # Such as 'resnet18'; the class of the network where the learner does not know
     "What the network is called"
-    architecture = getattr(learn, "arch", None)
-    if isinstance(architecture, str): return architecture
-    return getattr(architecture, "__name__", type(learn.model).__name__)
+    architecture, unknown = getattr(learn, "arch", None), type(learn.model).__name__
+    if not isinstance(architecture, str): return getattr(architecture, "__name__", unknown)
+    try: return network_name(architecture)
+    except CourseError: return unknown # a folder of the machine that it was trained on
 
 # %% ../../nbs/lib/apps/03_bundle.ipynb #24c0ffee
 SAMPLE_SIZE = 2000 # pictures of the training set, and of the validation set
@@ -211,7 +213,11 @@ def json_by_line(
     facts:dict, # Names and values; NumPy's numbers become Python's
 ) -> str: # JSON with a line for each name
     "Write an object so that it can be read and compared"
-    texts = {name: json.dumps(value, ensure_ascii=False, default=float) for name, value in facts.items()}
+    try: texts = {name: json.dumps(value, ensure_ascii=False, default=float, allow_nan=False)
+                  for name, value in facts.items()}
+    except ValueError as error:
+        raise CourseError("A number among the metrics is NaN or infinite, which JSON cannot hold, so no bundle was "
+                          "written. Leave it out, or give a finite one.") from error
     return "{\n" + ",\n".join(f" {json.dumps(name)}: {text}" for name, text in texts.items()) + "\n}\n"
 
 # %% ../../nbs/lib/apps/03_bundle.ipynb #24c0fff5

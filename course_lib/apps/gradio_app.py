@@ -192,9 +192,12 @@ def locked(
     try: opened = open(file, "r+")
     except OSError: return None
     try:
-        import fcntl # Windows has none, and needs none: there an open file cannot be removed
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError: return opened
+        if os.name == "nt":
+            import msvcrt
+            msvcrt.locking(opened.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError: opened.close(); return None
     return opened
 
@@ -202,7 +205,7 @@ def remove_left_uploads():
     "Remove the uploads of our apps that were killed"
     for old in Path(tempfile.gettempdir()).glob(f"{UPLOADS}*"):
         ours = not old.is_symlink() and (not hasattr(os, "getuid") or old.stat().st_uid == os.getuid())
-        if ours and (lock := locked(old/IN_USE)):
+        if ours and (old/"files").is_dir() and (lock := locked(old/IN_USE)):
             with lock: shutil.rmtree(old/"files", ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
@@ -212,12 +215,23 @@ def uploads_folder(): # An empty folder
     "A private folder for uploads, removed at the end, or by the next start where this process is killed"
     remove_left_uploads()
     with tempfile.TemporaryDirectory(prefix=UPLOADS, ignore_cleanup_errors=True) as place:
-        new = Path(place)/f"{IN_USE}.new"
-        new.touch()
-        with locked(new):
-            new.rename(Path(place)/IN_USE) # locked before it has the name by which others find it
-            (Path(place)/"files").mkdir()
+        (Path(place)/IN_USE).touch()
+        with locked(Path(place)/IN_USE):
+            (Path(place)/"files").mkdir() # locked before it has the folder by which others find it
             yield Path(place)/"files"
+
+# %% ../../nbs/lib/apps/08_gradio_app.ipynb #grlaunch
+def launch_guarded(
+    app:gr.Blocks, # What to serve
+    settings:dict, # Such as `LAUNCH`, with the guards
+    **options,     # More for Gradio's `launch`
+): # What `launch` gives
+    "Launch an app with its guards, which no option may take away"
+    if "app_kwargs" in options: raise ValueError("`app_kwargs` would take away what guards the page. Leave it out.")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    if options.get("share"): os.environ.setdefault("APP_HOSTS", "*") # open to all, under a name that Gradio chooses
+    app.queue(default_concurrency_limit=usable_cores(), max_size=64)
+    return app.launch(**settings | options)
 
 # %% ../../nbs/lib/apps/08_gradio_app.ipynb #28d0ff0d
 def serve(
@@ -226,9 +240,7 @@ def serve(
 ):
     "Build the app and serve it; uploads go to a private folder that goes at the end, or at the next start"
     end_in_order()
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    if options.get("share"): os.environ.setdefault("APP_HOSTS", "*") # open to all, under a name that Gradio chooses
     with uploads_folder() as uploads:
-        app = build_app(folder, uploads).queue(default_concurrency_limit=usable_cores(), max_size=64)
-        app.launch(blocked_paths=[str(folder)], **LAUNCH | options)
+        app = build_app(folder, uploads)
+        launch_guarded(app, LAUNCH | {"blocked_paths": [str(folder)]}, **options)
         app.close()

@@ -303,12 +303,11 @@ def read_facts(
     "Read the description; raises `BadBundle` where there is none, or where a rule is broken"
     file = folder/"bundle.json"
     if not file.is_file(): raise BadBundle(f"{folder} is no bundle: it has no bundle.json. `export_bundle` writes one.")
-    if file.stat().st_size > MOST_FACTS:
-        raise BadBundle(f"{folder} is no bundle: its bundle.json has {file.stat().st_size:,} bytes, "
-                        f"and the most is {MOST_FACTS:,}.")
+    if (size := file.stat().st_size) > MOST_FACTS:
+        raise BadBundle(f"{folder} is no bundle: its bundle.json has {size:,} bytes, and the most is {MOST_FACTS:,}.")
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
-        json.dumps(facts, ensure_ascii=False).encode() # half a character could not be written into an app
+        json.dumps(facts, ensure_ascii=False, allow_nan=False).encode() # an app can hold no NaN, and no half a character
     except (ValueError, RecursionError) as error:
         raise BadBundle(f"{folder} is no bundle: its bundle.json cannot be read ({error}).") from error
     if broken := broken_rule(facts): raise BadBundle(f"{folder} is no usable bundle: {broken}. Export it again.")
@@ -416,7 +415,10 @@ def start_session(
 # %% ../../nbs/lib/apps/00_predictor.ipynb #23c0ffea
 def usable_cores() -> int: # Which in a container may be fewer than the machine has
     "Cores that this process may run on"
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try: quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
+    except (OSError, ValueError): return allowed # no container, or one without a limit: "max 100000"
+    return max(min(allowed, -(-quota//period)), 1)
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #9e62558f
 def same_shape(

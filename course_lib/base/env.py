@@ -96,7 +96,10 @@ def device_name() -> str: # Such as 'NVIDIA T4' or '2-core x86_64 CPU'
 # %% ../../nbs/lib/base/00_env.ipynb #3d97e82a
 def usable_cores() -> int: # Number of cores this process may use, which in a container is fewer than the machine has
     "Cores that this process may run on"
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try: quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
+    except (OSError, ValueError): return allowed # no container, or one without a limit: "max 100000"
+    return max(min(allowed, -(-quota//period)), 1)
 
 # %% ../../nbs/lib/base/00_env.ipynb #keepmem1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3 # Numbers of the settings in glibc's malloc.h
