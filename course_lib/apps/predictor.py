@@ -307,7 +307,7 @@ def read_facts(
         raise BadBundle(f"{folder} is no bundle: its bundle.json has {size:,} bytes, and the most is {MOST_FACTS:,}.")
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
-        json.dumps(facts, ensure_ascii=False, allow_nan=False).encode() # an app can hold no NaN, and no half a character
+        json.dumps(facts, ensure_ascii=False, allow_nan=False).encode() # no app can hold NaN or half a character
     except (ValueError, RecursionError) as error:
         raise BadBundle(f"{folder} is no bundle: its bundle.json cannot be read ({error}).") from error
     if broken := broken_rule(facts): raise BadBundle(f"{folder} is no usable bundle: {broken}. Export it again.")
