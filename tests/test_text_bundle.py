@@ -254,7 +254,7 @@ def test_the_page_fetches_nothing_for_a_caller(address, path, monkeypatch):
 
 def test_the_page_stays_on_this_machine_and_keeps_its_guards(address, bundle, monkeypatch):
     assert address.startswith("http://127.0.0.1:")
-    with pytest.raises(ValueError, match="guards the page"): serve_text(bundle, app_kwargs={})
+    with pytest.raises(CourseError, match="guards the page"): serve_text(bundle, app_kwargs={})
 
 
 @pytest.mark.parametrize(("options", "hosts"), [({}, None), ({"share": True}, "*")])

@@ -306,11 +306,11 @@ def read_facts(
     if (size := file.stat().st_size) > MOST_FACTS:
         raise BadBundle(f"{folder} is no bundle: its bundle.json has {size:,} bytes, and the most is {MOST_FACTS:,}.")
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        json.dumps(facts, ensure_ascii=False, allow_nan=False).encode() # no app can hold NaN or half a character
+        facts = json.loads(file.read_text(encoding="utf-8")); broken = broken_rule(facts)
+        json.dumps(facts, ensure_ascii=False, allow_nan=bool(broken)).encode() # no app can hold NaN or half a character
     except (ValueError, RecursionError) as error:
         raise BadBundle(f"{folder} is no bundle: its bundle.json cannot be read ({error}).") from error
-    if broken := broken_rule(facts): raise BadBundle(f"{folder} is no usable bundle: {broken}. Export it again.")
+    if broken: raise BadBundle(f"{folder} is no usable bundle: {broken}. Export it again.")
     return facts
 
 # %% ../../nbs/lib/apps/00_predictor.ipynb #19c4066d

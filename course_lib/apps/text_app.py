@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse
 from .gradio_app import LAUNCH, launch_guarded, limit_bodies, refusal
 from .server import known_hosts_only
 from .text_bundle import MOST_LETTERS, BadText, TextPredictor, load_text_bundle
+from ..base.env import CourseError
 
 # %% ../../nbs/lib/apps/13_text_app.ipynb #txtapp09
 async def not_found(scope, receive, send):
@@ -72,4 +73,5 @@ def serve_text(
     **options,       # More for Gradio's `launch`
 ): # (server, its address, None)
     "Serve a text bundle as a page on this machine; `server_name='0.0.0.0'` opens it to the network"
+    if "app_kwargs" in options: raise CourseError("`app_kwargs` would take away what guards the page. Leave it out.")
     return launch_guarded(build_text_app(load_text_bundle(folder, threads=1), examples), TEXT_LAUNCH, **options)

@@ -193,7 +193,6 @@ def index_page(
         parts[::2] = [PLACED.sub(lambda found: found[0] if on_site(found[2], root) else found[1], part)
                       for part in parts[::2]]
     parts[::2] = [LINK.sub(lambda found: found[1] + site_target(found[2], root), part) for part in parts[::2]]
-
     head = f"---\ntitle: {json.dumps(title)}\n---\n\n<!-- Written from README.md by `course sync`. -->\n\n"
     return head + "".join(parts)
 
